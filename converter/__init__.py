@@ -1,0 +1,1 @@
+"""Weightferry: move trained weights between Keras, PyTorch, safetensors and ONNX, and prove it."""

@@ -1,0 +1,1 @@
+"""Arguments in, one call of the API, rendering out; no decisions."""

@@ -1,0 +1,1 @@
+"""Streaming executor, atomic output, progress events."""

@@ -1,0 +1,220 @@
+"""The data model of the mapping language: kinds, slots, rules, mappings. No parsing, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as Dict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Scalar = bool | int | float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """How some tensors of a Keras layer correspond to some tensors of a PyTorch module.
+
+    Attributes:
+        keras: Slots of the Keras layer, ``()`` where PyTorch alone has the tensor.
+        torch: State-dict names below the module, ``()`` where Keras alone has the tensor.
+        pattern: Axis pattern, Keras to PyTorch; ``None`` keeps the axes.
+        operation: Name of an operation applied after the pattern, or ``None``: ``sum`` (several
+            PyTorch tensors add up to the Keras one), ``constant`` (the side that lacks the tensor
+            behaves as if it were ``value``), ``derived`` (made at the target from ``value``),
+            ``offset`` (PyTorch = Keras + ``value``), ``scale`` (PyTorch = Keras * ``value``),
+            ``rows`` (PyTorch has ``value`` further rows in front).
+        value: The number that the operation needs.
+        optional: Whether both sides may lack the tensors together (a bias).
+    """
+
+    keras: tuple[str, ...]
+    torch: tuple[str, ...]
+    pattern: str | None = None
+    operation: str | None = None
+    value: Scalar | None = None
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """An entry of the layer-kind catalogue.
+
+    Attributes:
+        name: As written in rules, such as ``conv2d``.
+        keras: Keras classes that it serves; composites as ``Bidirectional(LSTM)``.
+        torch: The PyTorch module, such as ``torch.nn.Conv2d``; empty where there is none.
+        slots: The correspondence of tensors.
+        source: Where the facts come from.
+        automatic: Whether conversion by kind may choose it for its Keras classes.
+        when: Entries of the Keras layer's config that must be equal for conversion by kind.
+        refuse: A sentence that says why the kind has no PyTorch counterpart, or ``None``.
+        notes: What equal weights do not guarantee, in one sentence each (epsilon, padding).
+    """
+
+    name: str
+    keras: tuple[str, ...]
+    torch: str
+    slots: tuple[Slot, ...]
+    source: str
+    automatic: bool = True
+    when: Dict[str, Scalar] = field(default_factory=dict)
+    refuse: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row of a mapping: layer kind, Keras layer, PyTorch module.
+
+    Attributes:
+        kind: Name of a kind.
+        keras: Path of a Keras layer, with placeholders.
+        torch: Name of a PyTorch module, with placeholders; empty for the module itself.
+        sizes: Sizes of pattern axes that shapes do not determine: a number, or the name of a size
+            of the mapping.
+        when: Name of a condition, ``not NAME`` for its negation, or ``None``.
+        index: Position in the file, from 0, for messages.
+    """
+
+    kind: str
+    keras: str
+    torch: str
+    sizes: Dict[str, int | str] = field(default_factory=dict)
+    when: str | None = None
+    index: int = 0
+
+    def __str__(self) -> str:
+        return f'rules[{self.index}] ["{self.kind}", "{self.keras}", "{self.torch}"]'
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A named condition: true when a name is there, or when a size has a value.
+
+    Attributes:
+        keras: A Keras layer path or tensor name, or ``None``.
+        torch: A PyTorch tensor or module name, or ``None``.
+        size: The name of a size of the mapping, or ``None``.
+        equals: What the size must equal.
+    """
+
+    keras: str | None = None
+    torch: str | None = None
+    size: str | None = None
+    equals: Scalar | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A tensor of one side that has no counterpart, with the reason.
+
+    Attributes:
+        side: Which side has it.
+        name: Tensor name with placeholders.
+        why: The reason, one sentence.
+    """
+
+    side: Literal["keras", "torch"]
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tie:
+    """A PyTorch tensor that is the same as another one.
+
+    Attributes:
+        torch: The further name.
+        of: The name that the rules write.
+        write: Whether a PyTorch target gets the further name too (``copy``) or not (``omit``).
+    """
+
+    torch: str
+    of: str
+    write: Literal["copy", "omit"] = "omit"
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """A hyperparameter without which equal weights give different outputs.
+
+    Attributes:
+        side: The side whose object has the attribute.
+        name: Keras layer path or PyTorch module name, with placeholders.
+        attribute: Attribute of that object, such as ``epsilon``.
+        equals: What it must be (lists for tuples).
+        why: What goes wrong otherwise, one sentence.
+    """
+
+    side: Literal["keras", "torch"]
+    name: str
+    attribute: str
+    equals: Any
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where to build one side for validation.
+
+    Attributes:
+        factory: Dotted path and callable, ``keras.applications:DenseNet121``.
+        arguments: Keyword arguments.
+    """
+
+    factory: str
+    arguments: Dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """A pairing of one Keras architecture with one PyTorch implementation.
+
+    Attributes:
+        name: The architecture, also the file's stem; ``by kind`` for a generated mapping.
+        keras: What the left column names.
+        torch: What the right column names.
+        rules: The rows.
+        tables: Placeholder to Keras name to PyTorch name.
+        conditions: Named conditions.
+        sizes: Size name to a number, or to a key of ``config.json``.
+        drops: Tensors without counterpart.
+        ties: PyTorch tensors with two names.
+        prefixes: Prefixes that some PyTorch checkpoints put before every name, longest first.
+        requirements: Hyperparameters that outputs depend on.
+        sources: ``keras`` and ``torch`` factories, and ``variants`` of them by name.
+        path: The file, or ``None``.
+    """
+
+    name: str
+    keras: str
+    torch: str
+    rules: tuple[Rule, ...]
+    tables: Dict[str, Dict[str, str]] = field(default_factory=dict)
+    conditions: Dict[str, Condition] = field(default_factory=dict)
+    sizes: Dict[str, int | str] = field(default_factory=dict)
+    drops: tuple[Drop, ...] = ()
+    ties: tuple[Tie, ...] = ()
+    prefixes: tuple[str, ...] = ()
+    requirements: tuple[Requirement, ...] = ()
+    sources: Dict[str, Dict[str, Source]] = field(default_factory=dict)
+    path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """One rule applied: this layer corresponds to this module.
+
+    Attributes:
+        rule: The rule.
+        kind: Its kind.
+        layer: Path of the Keras layer.
+        module: Name of the PyTorch module, without prefix.
+        sizes: Sizes of pattern axes, all numbers.
+    """
+
+    rule: Rule
+    kind: Kind
+    layer: str
+    module: str
+    sizes: Dict[str, int] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Mapping and manifests in; a plan, or every reason why not, out."""

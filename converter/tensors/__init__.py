@@ -1,0 +1,1 @@
+"""What a tensor is, without its values: dtype, spec, manifest."""

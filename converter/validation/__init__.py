@@ -1,0 +1,1 @@
+"""Running both sides on the same inputs, comparing, and the report."""
