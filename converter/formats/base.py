@@ -16,6 +16,7 @@ from typing import Self
 
 from converter.tensors.dtype import Array
 from converter.tensors.manifest import Manifest
+from converter.tensors.structure import KerasStructure
 
 
 class Checkpoint(ABC):
@@ -60,6 +61,11 @@ class Checkpoint(ABC):
         return
 
     @property
+    def structure(self) -> KerasStructure | None:
+        """Where each tensor sits in a Keras weights file; ``None`` for other families."""
+        return None
+
+    @property
     def label(self) -> str:
         """What messages call this checkpoint."""
         return self.path.name if self.path is not None else self.format
@@ -77,13 +83,13 @@ class Checkpoint(ABC):
 
 
 class Writer(ABC):
-    """One target being written; made from the manifest of the whole target, so that every
-    position is known before the first value comes.
+    """One target being written.
 
-    The executor calls :meth:`write` for consecutive blocks of a tensor, tensors in any order and
-    from several threads at once (never two threads for one tensor), then :meth:`finish` once, or
-    :meth:`abort`. A writer writes only to the temporary place that it was given; renaming to the
-    final name is the executor's.
+    Made from the manifest of the whole target, so that every position is known before the first
+    value comes. The executor calls :meth:`write` for consecutive blocks of a tensor, tensors in
+    any order and from several threads at once (never two threads for one tensor), then
+    :meth:`finish` once, or :meth:`abort`. A writer writes only into the temporary folder that it
+    was given, under the final file names; moving them to the target's folder is the executor's.
     """
 
     @abstractmethod
@@ -95,8 +101,12 @@ class Writer(ABC):
         """
 
     @abstractmethod
-    def finish(self, metadata: Mapping[str, str]) -> None:
+    def finish(self, metadata: Mapping[str, str]) -> tuple[str, ...]:
         """Complete the files, with the texts of ``metadata`` where the format has a place.
+
+        Returns:
+            Names of the files in the temporary folder, in the order in which they may appear
+            under their final names: the file that names the others (an index) last.
 
         Raises:
             WriteError: If the disk is full or the file system refuses.

@@ -61,7 +61,8 @@ class DType:
         if self.is_packed:
             return np.dtype(np.uint8)
         if self.name in _ML_DTYPES:
-            return np.dtype(getattr(ml_dtypes, self.name))
+            scalar: type[Any] = getattr(ml_dtypes, self.name)
+            return np.dtype(scalar)
         return np.dtype(self.name)
 
     def nbytes(self, shape: Shape) -> int:
