@@ -66,6 +66,11 @@ class Checkpoint(ABC):
         return None
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that is read: never written over, and hashed for the provenance."""
+        return () if self.path is None else (self.path,)
+
+    @property
     def label(self) -> str:
         """What messages call this checkpoint."""
         return self.path.name if self.path is not None else self.format
