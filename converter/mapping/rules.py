@@ -167,6 +167,31 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelValue:
+    """One input or one output of both models, for comparing what they compute.
+
+    Attributes:
+        keras: Name of it in the Keras model, or empty for the only one.
+        torch: Name of the argument, attribute or key in PyTorch, or empty for the only one.
+        axes: How to permute the axes from Keras to PyTorch, batch included, as an axis pattern; or
+            ``None`` where both order them alike.
+        shape: Size of each axis in Keras without the batch, as far as a default makes sense; empty
+            for outputs.
+        low: Smallest value of a random input.
+        high: Largest value of a random input.
+        dtype: Element type of an input.
+    """
+
+    keras: str = ""
+    torch: str = ""
+    axes: str | None = None
+    shape: tuple[int, ...] = ()
+    low: float = 0.0
+    high: float = 1.0
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True, slots=True)
 class Mapping:
     """A pairing of one Keras architecture with one PyTorch implementation.
 
@@ -181,8 +206,13 @@ class Mapping:
         drops: Tensors without counterpart.
         ties: PyTorch tensors with two names.
         prefixes: Prefixes that some PyTorch checkpoints put before every name, longest first.
+        aliases: How older PyTorch checkpoints end a name, to how the rules end it, by component
+            (``LayerNorm.gamma`` to ``LayerNorm.weight``).
         requirements: Hyperparameters that outputs depend on.
-        sources: ``keras`` and ``torch`` factories, and ``variants`` of them by name.
+        sources: Variant of the architecture to its ``keras`` and ``torch`` factory.
+        inputs: What both models take, for validation.
+        outputs: What both models give, for validation; empty for a single output.
+        proved: Package to the version with which the outputs were last compared.
         path: The file, or ``None``.
     """
 
@@ -196,8 +226,12 @@ class Mapping:
     drops: tuple[Drop, ...] = ()
     ties: tuple[Tie, ...] = ()
     prefixes: tuple[str, ...] = ()
+    aliases: Dict[str, str] = field(default_factory=dict)
     requirements: tuple[Requirement, ...] = ()
     sources: Dict[str, Dict[str, Source]] = field(default_factory=dict)
+    inputs: tuple[ModelValue, ...] = ()
+    outputs: tuple[ModelValue, ...] = ()
+    proved: Dict[str, str] = field(default_factory=dict)
     path: Path | None = None
 
 
