@@ -17,6 +17,8 @@ class KerasStructure:
 
     Attributes:
         store: Tensor name to dataset path in a Keras 3 weights file (``layers/dense/vars/0``).
+        copies: Further dataset path to tensor name: values that Keras writes twice (the kernel of
+            a spectrally normalised layer), each with its first place in ``store``.
         groups: Every ``.../vars`` group of a Keras 3 weights file, also those without a variable,
             to its ``name`` attribute (``None`` where it has none).
         legacy: For legacy HDF5: layer name to ``(tensor name, weight name as written)``, in the
@@ -34,3 +36,4 @@ class KerasStructure:
     metadata: str | None = None
     keras_version: str | None = None
     backend: str | None = None
+    copies: Mapping[str, str] = field(default_factory=dict)
