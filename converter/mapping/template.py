@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from typing import Literal
 
 Side = Literal["keras", "torch"]
@@ -254,7 +254,7 @@ def _require_one_reading(pieces: tuple[_Piece, ...]) -> None:
             continue
         ends = follows if isinstance(follows, str) else ""
         texts = sorted(spelling + ends for spelling in piece.by_spelling)
-        for first, second in zip(texts, texts[1:], strict=False):
+        for first, second in pairwise(texts):
             if second.startswith(first):
                 raise TemplateError(
                     f"has {{{piece.name}}}, whose members '{first}' and '{second}' cannot be told "

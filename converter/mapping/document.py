@@ -1,0 +1,351 @@
+"""Read a mapping file: TOML, schema 1, strictly, with every problem at once.
+
+A mapping file is data. Unknown keys, undeclared names, templates that can be read in two ways and
+values of the wrong type are all problems, each with its place and, where a known name is close, a
+suggestion. Whether the mapping fits a checkpoint is not asked here.
+
+Where the two columns may differ: a placeholder of the PyTorch column must be in the Keras column
+too, or the PyTorch name could not be made from the Keras one. The reverse is allowed (the variant's
+name in every ConvNeXt layer): Keras names are nearly always known, from the source or from
+``--like``, as a Keras file cannot be written without its model.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from converter.errors import MappingFileError, Problem
+from converter.mapping.document_models import read_models
+from converter.mapping.rules import Condition, Drop, Mapping, Requirement, Rule, Tie
+from converter.mapping.schema import Schema, near, type_name
+from converter.mapping.template import Side, Tables, Template, TemplateError
+
+SCHEMA = 1
+MAX_BYTES = 1 << 20
+# tomllib takes quadratic time for a key of very many parts, and a key is on one line.
+MAX_LINE = 2000
+
+_KEYS = (
+    "schema",
+    "name",
+    "keras",
+    "torch",
+    "rules",
+    "tables",
+    "conditions",
+    "sizes",
+    "drop",
+    "ties",
+    "prefixes",
+    "aliases",
+    "requires",
+    "sources",
+    "inputs",
+    "outputs",
+    "proved",
+)
+_SIDES: tuple[Side, Side] = ("keras", "torch")
+
+
+def read_mapping(path: Path, kinds: Collection[str] | None = None) -> Mapping:
+    """Read a mapping file.
+
+    Args:
+        path: A TOML file of at most 1 MiB.
+        kinds: Names of the layer kinds; ``None`` leaves the first column unchecked.
+
+    Raises:
+        MappingFileError: If it cannot be read, is no TOML, or says what no mapping can say.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise _failure(path, f"cannot be read: {error.strerror or error}") from error
+    if len(content) > MAX_BYTES:
+        raise _failure(path, f"is larger than {MAX_BYTES:,} bytes")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _failure(path, f"is not UTF-8: {error.reason} at byte {error.start}") from error
+    return parse_mapping(text, path=path, kinds=kinds)
+
+
+def parse_mapping(
+    text: str, *, path: Path | None = None, kinds: Collection[str] | None = None
+) -> Mapping:
+    """Read the text of a mapping file.
+
+    Args:
+        text: The TOML text.
+        path: Where it comes from; its stem must be the mapping's name.
+        kinds: Names of the layer kinds; ``None`` leaves the first column unchecked.
+
+    Raises:
+        MappingFileError: With every problem of the text.
+    """
+    for number, line in enumerate(text.splitlines(), 1):
+        if len(line) > MAX_LINE:
+            raise _failure(path, f"line {number} is longer than {MAX_LINE:,} characters")
+    try:
+        document = tomllib.loads(text)
+    except RecursionError as error:
+        raise _failure(path, "is nested too deeply") from error
+    except ValueError as error:
+        raise _failure(path, f"is no TOML: {error}") from error
+    reader = _Reader(document, path, kinds)
+    mapping = reader.mapping()
+    if reader.schema.problems:
+        raise MappingFileError(_summary(path, len(reader.schema.problems)), reader.schema.problems)
+    return mapping
+
+
+def _failure(path: Path | None, text: str) -> MappingFileError:
+    return MappingFileError(_summary(path, 1), [Problem("invalid", "", text)])
+
+
+def _summary(path: Path | None, count: int) -> str:
+    name = f"'{path}'" if path is not None else "the mapping"
+    return f"cannot use {name}: {count} problem{'s' if count > 1 else ''}"
+
+
+class _Reader:
+    """One document being read; the tables first, as templates need them."""
+
+    def __init__(
+        self, document: dict[str, Any], path: Path | None, kinds: Collection[str] | None
+    ) -> None:
+        self.schema = Schema()
+        self._path = path
+        self._kinds = kinds
+        self._top = self.schema.table(document, "", _KEYS)
+        self._tables: dict[str, dict[str, str]] = {}
+        self._conditions: dict[str, Condition] = {}
+        self._sizes: dict[str, int | str] = {}
+        self._used: set[str] = set()
+
+    def mapping(self) -> Mapping:
+        version = self._top.get("schema")
+        if version != SCHEMA or isinstance(version, bool):
+            self.schema.note("schema", f"must be {SCHEMA}, is {version!r}")
+        name = self.schema.required(self._top, "name", "")
+        if self._path is not None and name and name != self._path.stem:
+            self.schema.note("name", f"is '{name}', but the file is called '{self._path.name}'")
+        self._tables = self._read_tables()
+        self._sizes = self._read_sizes()
+        self._conditions = self._read_conditions()
+        rules = self._read_rules()
+        drops, ties = self._read_drops(), self._read_ties()
+        requirements = self._read_requirements()
+        for table in sorted(self._tables.keys() - self._used):
+            self.schema.note(f"tables.{table}", "is used by no template")
+        sources, inputs, outputs = read_models(self.schema, self._top)
+        return Mapping(
+            name=name,
+            keras=self.schema.required(self._top, "keras", ""),
+            torch=self.schema.required(self._top, "torch", ""),
+            rules=rules,
+            tables=self._tables,
+            conditions=self._conditions,
+            sizes=self._sizes,
+            drops=drops,
+            ties=ties,
+            prefixes=self._read_prefixes(),
+            aliases=self._texts("aliases"),
+            requirements=requirements,
+            sources=sources,
+            inputs=inputs,
+            outputs=outputs,
+            proved=self._texts("proved"),
+            path=self._path,
+        )
+
+    def _read_tables(self) -> dict[str, dict[str, str]]:
+        tables: dict[str, dict[str, str]] = {}
+        for name, content in self.schema.table(self._top.get("tables", {}), "tables").items():
+            where = f"tables.{name}"
+            if not (name.isidentifier() and name.isascii() and name.islower()):
+                self.schema.note(where, "a table's name is lower-case letters, digits and '_'")
+            members: dict[str, str] = {}
+            if isinstance(content, list):
+                for index, entry in enumerate(content):
+                    member = self.schema.text(entry, f"{where}[{index}]")
+                    if member in members:
+                        self.schema.note(where, f"has the member '{member}' twice")
+                    members[member] = member
+            else:
+                for keras, torch in self.schema.table(content, where).items():
+                    members[keras] = self._spelling(torch, f"{where}.{keras}")
+            if not members:
+                self.schema.note(where, "has no members")
+            tables[name] = members
+        return tables
+
+    def _spelling(self, value: Any, where: str) -> str:
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return str(self.schema.integer(value, where))
+        return self.schema.text(value, where, empty=True)
+
+    def _read_sizes(self) -> dict[str, int | str]:
+        sizes: dict[str, int | str] = {}
+        for name, value in self.schema.table(self._top.get("sizes", {}), "sizes").items():
+            where = f"sizes.{name}"
+            if isinstance(value, str):
+                sizes[name] = self.schema.text(value, where)
+            else:
+                sizes[name] = self.schema.integer(value, where)
+        return sizes
+
+    def _read_conditions(self) -> dict[str, Condition]:
+        conditions: dict[str, Condition] = {}
+        content = self.schema.table(self._top.get("conditions", {}), "conditions")
+        for name, entry in content.items():
+            where = f"conditions.{name}"
+            table = self.schema.table(entry, where, ("keras", "torch", "size", "equals"))
+            keras = self.schema.optional(table, "keras", where)
+            torch = self.schema.optional(table, "torch", where)
+            size = self.schema.optional(table, "size", where)
+            for text in filter(None, (keras, torch)):
+                if "{" in text:
+                    self.schema.note(where, "a condition names one thing: no placeholders")
+            if (size is None) == (keras is None and torch is None):
+                self.schema.note(where, "needs 'keras' or 'torch' or both, or else 'size'")
+            if (size is None) != ("equals" not in table):
+                self.schema.note(where, "'size' and 'equals' go together")
+            equals = table.get("equals")
+            if equals is not None and not isinstance(equals, bool | int | float | str):
+                self.schema.note(where, f"'equals' must be plain, is {type_name(equals)}")
+            conditions[name] = Condition(keras, torch, size, equals)
+        return conditions
+
+    def _read_rules(self) -> tuple[Rule, ...]:
+        rows = self.schema.items(self._top.get("rules", []), "rules")
+        if not rows:
+            self.schema.note("rules", "has no rows")
+        rules = tuple(self._rule(row, index) for index, row in enumerate(rows))
+        used = {rule.when.removeprefix("not ") for rule in rules if rule.when}
+        for name in sorted(self._conditions.keys() - used):
+            self.schema.note(f"conditions.{name}", "is used by no rule")
+        return rules
+
+    def _rule(self, row: Any, index: int) -> Rule:
+        where = f"rules[{index}]"
+        cells = self.schema.items(row, where)
+        if len(cells) not in (3, 4):
+            self.schema.note(where, "must be [kind, keras, torch] or [kind, keras, torch, {...}]")
+            return Rule("", "", "", index=index)
+        kind = self.schema.text(cells[0], f"{where}[0]")
+        if self._kinds is not None and kind and kind not in self._kinds:
+            self.schema.note(f"{where}[0]", f"unknown kind '{kind}'{near(kind, self._kinds)}")
+        keras = self.schema.text(cells[1], f"{where}[1]")
+        torch = self.schema.text(cells[2], f"{where}[2]", empty=True)
+        self._check_columns(where, keras, torch)
+        options = self.schema.table(
+            cells[3] if len(cells) == 4 else {}, f"{where}[3]", ("sizes", "when")
+        )
+        when = self.schema.optional(options, "when", f"{where}[3]")
+        if when is not None and when.removeprefix("not ") not in self._conditions:
+            known = near(when.removeprefix("not "), self._conditions)
+            self.schema.note(f"{where}[3].when", f"no condition is called '{when}'{known}")
+        sizes = {
+            axis: self._rule_size(value, f"{where}[3].sizes.{axis}")
+            for axis, value in self.schema.table(
+                options.get("sizes", {}), f"{where}[3].sizes"
+            ).items()
+        }
+        return Rule(kind, keras, torch, sizes, when, index)
+
+    def _rule_size(self, value: Any, where: str) -> int | str:
+        if not isinstance(value, str):
+            return self.schema.integer(value, where)
+        if value not in self._sizes:
+            self.schema.note(where, f"no size is called '{value}'{near(value, self._sizes)}")
+        return value
+
+    def _check_columns(self, where: str, keras: str, torch: str) -> None:
+        left = self.template(keras, f"{where}[1]", "keras")
+        right = self.template(torch, f"{where}[2]", "torch")
+        if left is None or right is None:
+            return
+        for name in sorted(right.placeholders - left.placeholders):
+            has = ", ".join(f"{{{one}}}" for one in sorted(left.placeholders)) or "none"
+            self.schema.note(
+                f"{where}[2]", f"placeholder {{{name}}} is not in the Keras column, which has {has}"
+            )
+
+    def template(self, text: str, where: str, side: Side) -> Template | None:
+        """Read a template, noting a problem where it is none."""
+        tables: Tables = self._tables
+        try:
+            template = Template.parse(text, tables, side)
+        except TemplateError as error:
+            self.schema.note(where, f"'{text[:200]}' {error}")
+            return None
+        self._used |= template.placeholders
+        return template
+
+    def _read_drops(self) -> tuple[Drop, ...]:
+        drops = []
+        for index, entry in enumerate(self.schema.items(self._top.get("drop", []), "drop")):
+            where = f"drop[{index}]"
+            table = self.schema.table(entry, where, ("keras", "torch", "why"))
+            side, name = self._one_side(table, where)
+            drops.append(Drop(side, name, self.schema.required(table, "why", where)))
+        return tuple(drops)
+
+    def _one_side(self, table: dict[str, Any], where: str) -> tuple[Side, str]:
+        if ("keras" in table) == ("torch" in table):
+            self.schema.note(where, "needs exactly one of 'keras' and 'torch'")
+            return "keras", ""
+        side: Side = "keras" if "keras" in table else "torch"
+        name = self.schema.text(table[side], f"{where}.{side}")
+        self.template(name, f"{where}.{side}", side)
+        return side, name
+
+    def _read_ties(self) -> tuple[Tie, ...]:
+        ties = []
+        for index, entry in enumerate(self.schema.items(self._top.get("ties", []), "ties")):
+            where = f"ties[{index}]"
+            table = self.schema.table(entry, where, ("torch", "of", "write"))
+            torch = self.schema.required(table, "torch", where)
+            of = self.schema.required(table, "of", where)
+            further = self.template(torch, f"{where}.torch", "torch")
+            first = self.template(of, f"{where}.of", "torch")
+            if further and first and further.placeholders != first.placeholders:
+                self.schema.note(where, "'torch' and 'of' have different placeholders")
+            write = self.schema.choice(
+                table.get("write", "omit"), f"{where}.write", ("omit", "copy")
+            )
+            ties.append(Tie(torch, of, "copy" if write == "copy" else "omit"))
+        return tuple(ties)
+
+    def _read_requirements(self) -> tuple[Requirement, ...]:
+        found = []
+        for index, entry in enumerate(self.schema.items(self._top.get("requires", []), "requires")):
+            where = f"requires[{index}]"
+            keys = ("keras", "torch", "attribute", "equals", "why")
+            table = self.schema.table(entry, where, keys)
+            side, name = self._one_side(table, where)
+            attribute = self.schema.required(table, "attribute", where)
+            why = self.schema.required(table, "why", where)
+            if "equals" not in table:
+                self.schema.note(where, "has no 'equals'")
+            found.append(Requirement(side, name, attribute, table.get("equals"), why))
+        return tuple(found)
+
+    def _read_prefixes(self) -> tuple[str, ...]:
+        prefixes = []
+        for index, entry in enumerate(self.schema.items(self._top.get("prefixes", []), "prefixes")):
+            where = f"prefixes[{index}]"
+            prefix = self.schema.text(entry, where)
+            if not prefix.endswith(".") or prefix.startswith(".") or ".." in prefix:
+                self.schema.note(where, "must be whole components, such as 'bert.'")
+            prefixes.append(prefix)
+        return tuple(sorted(prefixes, key=len, reverse=True))
+
+    def _texts(self, key: str) -> dict[str, str]:
+        content = self.schema.table(self._top.get(key, {}), key)
+        return {name: self.schema.text(text, f"{key}.{name}") for name, text in content.items()}
