@@ -25,6 +25,7 @@ class Slot:
             ``rows`` (PyTorch has ``value`` further rows in front).
         value: The number that the operation needs.
         optional: Whether both sides may lack the tensors together (a bias).
+        why: Why one side has no such tensor, one sentence, or ``None``.
     """
 
     keras: tuple[str, ...]
@@ -33,6 +34,7 @@ class Slot:
     operation: str | None = None
     value: Scalar | None = None
     optional: bool = False
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Kind:
     slots: tuple[Slot, ...]
     source: str
     automatic: bool = True
-    when: Dict[str, Scalar] = field(default_factory=dict)
+    when: Dict[str, Any] = field(default_factory=dict)
     refuse: str | None = None
     notes: tuple[str, ...] = ()
 
