@@ -1,0 +1,269 @@
+"""The steps of a plan are done: read, apply, write, give the memory back.
+
+A block is the unit of memory, a tensor that of a thread, and several small steps together that of
+a job, because a step of a few kilobytes costs less than handing it to a thread. That every target
+tensor is written completely and exactly once is counted here, element by element, whatever the
+operations and the writer do.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from converter.algebra.base import Block, Operation
+from converter.errors import ConverterError, OperationError, PlanError, Problem, shape_text
+from converter.execution.workers import Job
+from converter.formats.base import Checkpoint
+from converter.planning.plan import Plan, Step
+from converter.tensors.dtype import Array
+from converter.tensors.spec import TensorSpec
+
+BLOCK_BYTES = 8 * 2**20
+LARGE_BLOCK_BYTES = 32 * 2**20
+LARGE_BYTES = 128 * 2**20  # tensors from here on are streamed in large blocks
+JOB_BYTES = 8 * 2**20  # small steps are done together up to this size
+MAPPED_BYTES = 64 * 2**20  # of a source that one step keeps in memory
+RELEASE_BYTES = 16 * 2**20  # small sources are given back together
+
+Write = Callable[[str, int, Array], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wrote:
+    """So many bytes were written, of this tensor last."""
+
+    nbytes: int
+    tensor: str
+
+
+Post = Callable[[Wrote], None]
+
+
+class Transfer:
+    """The values of one plan on their way."""
+
+    def __init__(self, plan: Plan, source: Checkpoint, write: Write) -> None:
+        """Take a plan, an open source, and where blocks go.
+
+        Raises:
+            PlanError: If a target tensor has no step or two.
+        """
+        self._plan = plan
+        self._source = source
+        self._write = write
+        self._written: dict[str, int] = {}
+        self._aliases = _aliases(plan)
+        _check_targets(plan, self._aliases)
+        self._consumers = Counter(name for step in plan.steps for name in step.sources)
+        self._lock = threading.Lock()
+        self._reading = threading.Lock()
+        self._finished: list[str] = []
+        self._finished_bytes = 0
+        self.in_use: set[str] = set()
+
+    def jobs(self) -> list[Job[Wrote]]:
+        """Return all steps as jobs, in the order of the source."""
+        order = {name: index for index, name in enumerate(self._plan.source.tensors)}
+        steps = sorted(
+            self._plan.steps,
+            key=lambda step: min((order.get(name, -1) for name in step.sources), default=-1),
+        )
+        return [self._job(group) for group in self._grouped(steps)]
+
+    def check(self) -> None:
+        """Prove that every target tensor was written completely.
+
+        Raises:
+            OperationError: If one was not.
+        """
+        for spec in self._plan.target:
+            expected = count_elements(spec)
+            found = self._written.get(spec.name, 0)
+            if expected != found:
+                raise OperationError(
+                    f"cannot convert '{spec.name}': its values are not complete",
+                    facts=[
+                        ("expected", f"{expected:,} elements"),
+                        ("found", f"{found:,} elements"),
+                    ],
+                )
+
+    def release_all(self) -> None:
+        """Give back the memory of every source in use; it is read again where needed."""
+        for name in list(self.in_use):
+            self._source.release(name)
+
+    def _grouped(self, steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
+        group: list[Step] = []
+        nbytes = 0
+        for step in steps:
+            size = self._size(step)
+            if group and nbytes + size > JOB_BYTES:
+                yield tuple(group)
+                group, nbytes = [], 0
+            group.append(step)
+            nbytes += size
+        if group:
+            yield tuple(group)
+
+    def _size(self, step: Step) -> int:
+        target = sum(self._plan.target[name].nbytes for name in step.targets)
+        return max(target, sum(self._plan.source[name].nbytes for name in step.sources))
+
+    def _job(self, steps: tuple[Step, ...]) -> Job[Wrote]:
+        def run(post: Post, stop: threading.Event) -> None:
+            unreported = 0
+            tensor = ""
+            for step in steps:
+                if stop.is_set():
+                    return
+                for name, nbytes in self._run(step):
+                    unreported += nbytes
+                    tensor = name
+                    if unreported >= BLOCK_BYTES:
+                        post(Wrote(unreported, tensor))
+                        unreported = 0
+                    if stop.is_set():
+                        return
+            if unreported:
+                post(Wrote(unreported, tensor))
+
+        return Job(max(map(self._memory, steps)), run)
+
+    def _memory(self, step: Step) -> int:
+        """What a step holds at most: blocks and the mapped part of its sources."""
+        size = self._size(step)
+        if type(step.operation).stream is Operation.stream:
+            return 2 * size  # computed at once
+        return min(2 * size, 2 * _block_bytes(size) + MAPPED_BYTES)
+
+    def _run(self, step: Step) -> Iterator[tuple[str, int]]:
+        """Do one step; yield the name and size of each block written."""
+        try:
+            yield from self._stream(step)
+        except ConverterError as error:
+            _add_place(error, step)
+            raise
+        except MemoryError as error:
+            failure = OperationError("cannot convert a tensor: there is not enough memory")
+            _add_place(failure, step)
+            raise failure from error
+
+    def _stream(self, step: Step) -> Iterator[tuple[str, int]]:
+        arrays = [self._read(name) for name in step.sources]
+        since_release = 0
+        for block in step.operation.stream(arrays, _block_bytes(self._size(step))):
+            name = step.targets[block.target]
+            array = self._checked(name, block)
+            for target in (name, *self._aliases.get(name, ())):
+                self._write(target, block.start, array)
+                self._written[target] = block.start + array.size
+                yield target, array.nbytes
+            since_release += array.nbytes
+            if since_release >= MAPPED_BYTES:
+                for source in step.sources:
+                    self._source.release(source)
+                since_release = 0
+        del arrays
+        self._done(step)
+
+    def _read(self, name: str) -> Array:
+        # Readers of maps are quick here; those that decompress need not be safe for threads.
+        with self._reading:
+            self.in_use.add(name)
+            return self._source.read(name)
+
+    def _checked(self, name: str, block: Block) -> Array:
+        expected = self._plan.target[name].dtype
+        if block.array.dtype != expected.numpy:
+            raise OperationError(
+                f"cannot convert '{name}': its values are of another type than planned",
+                facts=[("expected", str(expected)), ("found", block.array.dtype.name)],
+            )
+        if block.start != self._written.get(name, 0):
+            raise OperationError(
+                f"cannot convert '{name}': its values are not written once and in order",
+                facts=[
+                    ("expected", f"element {self._written.get(name, 0):,}"),
+                    ("found", f"element {block.start:,}"),
+                ],
+            )
+        return np.ascontiguousarray(block.array)
+
+    def _done(self, step: Step) -> None:
+        """Give back the sources that no later step takes, many small ones together."""
+        with self._lock:
+            for name in step.sources:
+                self._consumers[name] -= 1
+                if not self._consumers[name]:
+                    self._finished.append(name)
+                    self._finished_bytes += self._plan.source[name].nbytes
+            if self._finished_bytes < RELEASE_BYTES:
+                return
+            finished, self._finished, self._finished_bytes = self._finished, [], 0
+        for name in finished:
+            self._source.release(name)
+            self.in_use.discard(name)
+
+
+def count_elements(spec: TensorSpec) -> int:
+    """Return how many elements the arrays of a tensor have; bytes where the type is packed."""
+    return spec.nbytes if spec.dtype.is_packed else math.prod(spec.shape)
+
+
+def _block_bytes(nbytes: int) -> int:
+    # A block of a permuted tensor touches as many pages of its source as it has rows; of a large
+    # source, larger blocks touch every page fewer times.
+    return LARGE_BLOCK_BYTES if nbytes >= LARGE_BYTES else BLOCK_BYTES
+
+
+def _aliases(plan: Plan) -> dict[str, tuple[str, ...]]:
+    """Target tensor to those that the target stores again under further names."""
+    written = {name for step in plan.steps for name in step.targets}
+    aliases: dict[str, tuple[str, ...]] = {}
+    for further, name in plan.ties.items():
+        if further in plan.target and further not in written:
+            aliases[name] = (*aliases.get(name, ()), further)
+    return aliases
+
+
+def _check_targets(plan: Plan, aliases: dict[str, tuple[str, ...]]) -> None:
+    counts = Counter(name for step in plan.steps for name in step.targets)
+    counts.update(further for names in aliases.values() for further in names)
+    problems = [
+        Problem("missing", spec.name, f"{shape_text(spec.shape)} {spec.dtype}: no step writes it")
+        for spec in plan.target
+        if not counts[spec.name]
+    ]
+    problems += [
+        Problem("conflict", name, f"{count} steps write it")
+        for name, count in counts.items()
+        if count > 1
+    ]
+    problems += [
+        Problem("unexpected", name, "the target has no such tensor")
+        for name in counts
+        if name not in plan.target
+    ]
+    if problems:
+        raise PlanError("cannot convert: steps and target do not fit together", problems)
+
+
+def _add_place(error: ConverterError, step: Step) -> None:
+    """Say which tensor it was about, once; the error itself is kept."""
+    labels = {label for label, _ in error.facts}
+    place = [
+        ("tensor", ", ".join(f"'{name}'" for name in step.targets or step.sources)),
+        ("from", ", ".join(f"'{name}'" for name in step.sources)),
+        ("rule", step.rule),
+    ]
+    if step.targets == () or not step.sources:
+        place = [row for row in place if row[0] != "from"]
+    known = [row for row in place if row[1] and row[0] not in labels]
+    error.facts = (*error.facts, *known)
