@@ -79,7 +79,7 @@ def _module(text: str, place: str) -> ModuleType:
     try:
         if place.endswith(".py"):
             return _load_file(text, Path(place))
-        top = place.split(".")[0]
+        top = place.split(".", maxsplit=1)[0]
         if top in {"torch", "torchvision"}:
             require(top, why=f"cannot build '{text}'", extra="torch")
         return importlib.import_module(place)

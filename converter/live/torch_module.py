@@ -23,8 +23,8 @@ from converter.tensors.manifest import Family, Manifest
 from converter.tensors.spec import TensorSpec
 
 # Wrapper class to the attribute that holds the wrapped module.
-# Source: torch 2.13.0, torch/_dynamo/eval_frame.py, torch/nn/parallel/{data_parallel,distributed}.py,
-# torch/optim/swa_utils.py.
+# Source: torch 2.13.0, torch/_dynamo/eval_frame.py, torch/nn/parallel/data_parallel.py and
+# distributed.py, torch/optim/swa_utils.py.
 _WRAPPERS = {
     "OptimizedModule": "_orig_mod",
     "DataParallel": "module",
