@@ -11,9 +11,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 
+from converter.errors import OperationError
 from converter.tensors.dtype import Array, DType, Shape
 
 
@@ -66,10 +68,15 @@ _STRENGTH = {Law.DERIVED: 0, Law.EXACT: 0, Law.CANONICAL: 1, Law.ROUNDED: 2, Law
 class Block:
     """Consecutive elements of one target, C-contiguous.
 
+    A block may hold no elements: its ``start`` is where the next one begins, and it comes after
+    many pages of the sources were read for a block that is not complete yet. Whoever drives the
+    stream may release the sources' pages at every block, empty or not.
+
     Attributes:
         target: Which target, counted from 0.
         start: Position of the first element in the target, in elements, C order.
-        array: The elements; only their order counts, not the array's shape.
+        array: The elements; only their order counts, not the array's shape. It may be a view of a
+            source: copy or write it before the source is closed.
     """
 
     target: int
@@ -96,16 +103,18 @@ class Operation(ABC):
     def infer_dtypes(self, dtypes: Sequence[DType]) -> tuple[DType, ...]:
         """Return the dtypes of the targets, given those of the sources.
 
-        The default is for operations with one dtype throughout.
+        The default is for operations with one target and one dtype throughout.
 
         Raises:
-            OperationError: If the sources' dtypes cannot be joined.
+            OperationError: If the operation does not work on these dtypes.
         """
-        return _same_dtype(self, dtypes)
+        return (joint_dtype(self, dtypes),)
 
     @abstractmethod
     def apply(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
         """Return the values of the targets, each C-contiguous in native byte order.
+
+        A target may be a view of a source where no element moves.
 
         Raises:
             OperationError: If the arrays do not fit, or hold what the law forbids.
@@ -126,13 +135,44 @@ class Operation(ABC):
     def stream(self, arrays: Sequence[Array], max_bytes: int) -> Iterator[Block]:
         """Yield all targets as blocks of about ``max_bytes``, each target from first to last.
 
-        The sources may be memory maps larger than memory; what one block needs is all that may be
-        resident. The default computes everything at once, which suits small tensors only.
+        The sources may be memory maps larger than memory. At most about ``max_bytes`` are
+        allocated, and about as many bytes of source pages are read between two blocks (see
+        :class:`Block` for the empty ones). Blocks of packed dtypes count bytes, not elements. The
+        default computes everything at once, which suits small tensors only.
         """
         del max_bytes
         for index, array in enumerate(self.apply(arrays)):
             yield Block(index, 0, np.ascontiguousarray(array))
 
 
-def _same_dtype(operation: Operation, dtypes: Sequence[DType]) -> tuple[DType, ...]:
-    raise NotImplementedError(f"{type(operation).__name__} must say its dtypes: {dtypes}")
+def joint_dtype(operation: Operation, dtypes: Sequence[DType]) -> DType:
+    """Return the dtype that all sources of an operation have.
+
+    Raises:
+        OperationError: If there is no source, or two dtypes differ.
+    """
+    if not dtypes:
+        raise OperationError(f"cannot apply '{operation.describe()}': there is no source")
+    if any(dtype != dtypes[0] for dtype in dtypes):
+        raise OperationError(
+            f"cannot apply '{operation.describe()}': the sources differ in dtype",
+            facts=[("found", ", ".join(dtype.name for dtype in dtypes))],
+        )
+    return dtypes[0]
+
+
+def joint_numpy_dtype(operation: Operation, arrays: Sequence[Array]) -> np.dtype[Any]:
+    """Return the dtype that all arrays given to an operation have, in native byte order.
+
+    Raises:
+        OperationError: If there is no array, or two dtypes differ.
+    """
+    if not arrays:
+        raise OperationError(f"cannot apply '{operation.describe()}': there is no source")
+    dtypes = [array.dtype.newbyteorder("=") for array in arrays]
+    if any(dtype != dtypes[0] for dtype in dtypes):
+        raise OperationError(
+            f"cannot apply '{operation.describe()}': the sources differ in dtype",
+            facts=[("found", ", ".join(dtype.name for dtype in dtypes))],
+        )
+    return dtypes[0]
