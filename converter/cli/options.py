@@ -1,0 +1,101 @@
+"""The options that several commands share, with one wording each."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class FamilyName(StrEnum):
+    """Whose names and layouts a target has."""
+
+    torch = "torch"
+    keras = "keras"
+
+
+class LawName(StrEnum):
+    """The weakest law that a plan may have."""
+
+    exact = "exact"
+    canonical = "canonical"
+    rounded = "rounded"
+
+
+Source = Annotated[Path, typer.Argument(metavar="SOURCE", help="A checkpoint: a file or a folder.")]
+
+To = Annotated[
+    FamilyName | None,
+    typer.Option("--to", help="Whose layout to convert to; by default the other one."),
+]
+
+MappingName = Annotated[
+    str | None,
+    typer.Option(
+        "--mapping",
+        metavar="NAME|FILE",
+        help="A mapping of the library ('converter mappings list') or a mapping file. "
+        "By default the one that fits; else, for a Keras source, layer by layer by kind.",
+    ),
+]
+
+Like = Annotated[
+    str | None,
+    typer.Option(
+        "--like",
+        metavar="FILE|FACTORY",
+        help="What the target must look like: a checkpoint, or a model to build such as "
+        "keras.applications:DenseNet121. A Keras file needs one.",
+    ),
+]
+
+Sizes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="AXIS=SIZE",
+        help="The size of an axis that no shape tells, such as heads=12. Repeatable.",
+    ),
+]
+
+DTypeName = Annotated[
+    str | None,
+    typer.Option(
+        "--dtype", metavar="DTYPE", help="Cast floating tensors: float32, float16, bfloat16, ..."
+    ),
+]
+
+Require = Annotated[
+    LawName | None,
+    typer.Option("--require", help="Refuse a plan with a step weaker than this."),
+]
+
+Select = Annotated[
+    str | None,
+    typer.Option(
+        "--select",
+        metavar="KEY",
+        help="Which of several state dicts in a PyTorch file, such as model_ema.",
+    ),
+]
+
+Architecture = Annotated[
+    Path | None,
+    typer.Option(
+        "--architecture",
+        metavar="JSON",
+        help="The model's JSON (model.to_json()) for a weights file that names no layers.",
+    ),
+]
+
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print JSON; 'converter schema' documents it."),
+]
+
+Debug = Annotated[
+    bool,
+    typer.Option("--debug", help="Show a traceback when something fails."),
+]
