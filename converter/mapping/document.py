@@ -19,7 +19,7 @@ from typing import Any
 
 from converter.errors import MappingFileError, Problem
 from converter.mapping.document_models import read_models
-from converter.mapping.rules import Condition, Drop, Mapping, Requirement, Rule, Tie
+from converter.mapping.rules import Condition, Drop, Mapping, Measure, Requirement, Rule, Tie
 from converter.mapping.schema import Schema, near, type_name
 from converter.mapping.template import Side, Tables, Template, TemplateError
 
@@ -47,6 +47,7 @@ _KEYS = (
     "outputs",
     "proved",
 )
+_AXES = tuple("01234567")
 _SIDES: tuple[Side, Side] = ("keras", "torch")
 
 
@@ -125,6 +126,7 @@ class _Reader:
         self._tables: dict[str, dict[str, str]] = {}
         self._conditions: dict[str, Condition] = {}
         self._sizes: dict[str, int | str] = {}
+        self._measures: dict[str, Measure] = {}
         self._used: set[str] = set()
 
     def mapping(self) -> Mapping:
@@ -135,7 +137,7 @@ class _Reader:
         if self._path is not None and name and name != self._path.stem:
             self.schema.note("name", f"is '{name}', but the file is called '{self._path.name}'")
         self._tables = self._read_tables()
-        self._sizes = self._read_sizes()
+        self._read_sizes()
         self._conditions = self._read_conditions()
         rules = self._read_rules()
         drops, ties = self._read_drops(), self._read_ties()
@@ -151,6 +153,7 @@ class _Reader:
             tables=self._tables,
             conditions=self._conditions,
             sizes=self._sizes,
+            measures=self._measures,
             drops=drops,
             ties=ties,
             prefixes=self._read_prefixes(),
@@ -189,15 +192,33 @@ class _Reader:
             return str(self.schema.integer(value, where))
         return self.schema.text(value, where, empty=True)
 
-    def _read_sizes(self) -> dict[str, int | str]:
-        sizes: dict[str, int | str] = {}
+    def _read_sizes(self) -> None:
         for name, value in self.schema.table(self._top.get("sizes", {}), "sizes").items():
             where = f"sizes.{name}"
-            if isinstance(value, str):
-                sizes[name] = self.schema.text(value, where)
+            if isinstance(value, dict):
+                table = self.schema.table(value, where, _SIDES)
+                keras, torch = (
+                    self._axis(self.schema.optional(table, side, where), where) for side in _SIDES
+                )
+                if keras is None and torch is None:
+                    self.schema.note(where, "needs 'keras' or 'torch' or both")
+                self._measures[name] = Measure(keras, torch)
+            elif isinstance(value, str):
+                self._sizes[name] = self.schema.text(value, where)
             else:
-                sizes[name] = self.schema.integer(value, where)
-        return sizes
+                self._sizes[name] = self.schema.integer(value, where)
+
+    def _axis(self, text: str | None, where: str) -> tuple[str, int] | None:
+        """Read ``TENSOR[AXIS]``."""
+        if text is None:
+            return None
+        name, _, axis = text.removesuffix("]").rpartition("[")
+        if not text.endswith("]") or not name or axis not in _AXES or "{" in name:
+            self.schema.note(
+                where, f"'{text}' is not of the form TENSOR[AXIS], such as 'a/kernel[3]'"
+            )
+            return None
+        return name, int(axis)
 
     def _read_conditions(self) -> dict[str, Condition]:
         conditions: dict[str, Condition] = {}
@@ -244,7 +265,7 @@ class _Reader:
         torch = self.schema.text(cells[2], f"{where}[2]", empty=True)
         self._check_columns(where, keras, torch)
         options = self.schema.table(
-            cells[3] if len(cells) == 4 else {}, f"{where}[3]", ("sizes", "when")
+            cells[3] if len(cells) == 4 else {}, f"{where}[3]", ("sizes", "when", "optional")
         )
         when = self.schema.optional(options, "when", f"{where}[3]")
         if when is not None and when.removeprefix("not ") not in self._conditions:
@@ -256,13 +277,15 @@ class _Reader:
                 options.get("sizes", {}), f"{where}[3].sizes"
             ).items()
         }
-        return Rule(kind, keras, torch, sizes, when, index)
+        optional = self.schema.flag(options.get("optional", False), f"{where}[3].optional")
+        return Rule(kind, keras, torch, sizes, when, index, optional)
 
     def _rule_size(self, value: Any, where: str) -> int | str:
         if not isinstance(value, str):
             return self.schema.integer(value, where)
-        if value not in self._sizes:
-            self.schema.note(where, f"no size is called '{value}'{near(value, self._sizes)}")
+        known = self._sizes.keys() | self._measures.keys()
+        if value not in known:
+            self.schema.note(where, f"no size is called '{value}'{near(value, known)}")
         return value
 
     def _check_columns(self, where: str, keras: str, torch: str) -> None:

@@ -73,8 +73,10 @@ class Rule:
         keras: Path of a Keras layer, with placeholders.
         torch: Name of a PyTorch module, with placeholders; empty for the module itself.
         sizes: Sizes of pattern axes that shapes do not determine: a number, or the name of a size
-            of the mapping.
+            of the mapping. Sizes that shapes do determine are compared with them.
         when: Name of a condition, ``not NAME`` for its negation, or ``None``.
+        optional: Whether a checkpoint of this architecture may lack everything that the rule is
+            about (the head of a classifier); for finding the mapping of a checkpoint.
         index: Position in the file, from 0, for messages.
     """
 
@@ -84,6 +86,7 @@ class Rule:
     sizes: Dict[str, int | str] = field(default_factory=dict)
     when: str | None = None
     index: int = 0
+    optional: bool = False
 
     def __str__(self) -> str:
         return f'rules[{self.index}] ["{self.kind}", "{self.keras}", "{self.torch}"]'
@@ -104,6 +107,19 @@ class Condition:
     torch: str | None = None
     size: str | None = None
     equals: Scalar | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A size read off a shape: one axis of a tensor that a checkpoint surely has.
+
+    Attributes:
+        keras: Keras tensor name and axis, or ``None``.
+        torch: PyTorch tensor name and axis, or ``None``.
+    """
+
+    keras: tuple[str, int] | None = None
+    torch: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +221,7 @@ class Mapping:
         tables: Placeholder to Keras name to PyTorch name.
         conditions: Named conditions.
         sizes: Size name to a number, or to a key of ``config.json``.
+        measures: Size name to the axis that shows it.
         drops: Tensors without counterpart.
         ties: PyTorch tensors with two names.
         prefixes: Prefixes that some PyTorch checkpoints put before every name, longest first.
@@ -225,6 +242,7 @@ class Mapping:
     tables: Dict[str, Dict[str, str]] = field(default_factory=dict)
     conditions: Dict[str, Condition] = field(default_factory=dict)
     sizes: Dict[str, int | str] = field(default_factory=dict)
+    measures: Dict[str, Measure] = field(default_factory=dict)
     drops: tuple[Drop, ...] = ()
     ties: tuple[Tie, ...] = ()
     prefixes: tuple[str, ...] = ()

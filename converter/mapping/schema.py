@@ -78,7 +78,7 @@ class Schema:
             return []
         return value
 
-    def text(self, value: Any, where: str, *, empty: bool = False) -> str:
+    def text(self, value: object, where: str, *, empty: bool = False) -> str:
         """Return a text, which must not be empty unless allowed."""
         if not isinstance(value, str):
             self._wrong(value, where, "a text")
@@ -101,7 +101,7 @@ class Schema:
             return ""
         return self.text(table[key], _at(where, key))
 
-    def integer(self, value: Any, where: str, *, least: int = 0) -> int:
+    def integer(self, value: object, where: str, *, least: int = 0) -> int:
         """Return an integer of at least ``least``."""
         if not isinstance(value, int) or isinstance(value, bool):
             self._wrong(value, where, "an integer")
@@ -111,21 +111,28 @@ class Schema:
             return least
         return value
 
-    def number(self, value: Any, where: str) -> float:
+    def flag(self, value: object, where: str) -> bool:
+        """Return true or false."""
+        if not isinstance(value, bool):
+            self._wrong(value, where, "true or false")
+            return False
+        return value
+
+    def number(self, value: object, where: str) -> float:
         """Return a number."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             self._wrong(value, where, "a number")
             return 0.0
         return float(value)
 
-    def choice(self, value: Any, where: str, choices: tuple[str, ...]) -> str:
+    def choice(self, value: object, where: str, choices: tuple[str, ...]) -> str:
         """Return one of ``choices``; the first where the value is none of them."""
         text = self.text(value, where)
         if text and text not in choices:
             self.note(where, f"must be one of {_listed(choices)}, is '{_cut(text)}'")
         return text if text in choices else choices[0]
 
-    def _wrong(self, value: Any, where: str, expected: str) -> None:
+    def _wrong(self, value: object, where: str, expected: str) -> None:
         self.note(where, f"must be {expected}, is {type_name(value)}")
 
 
