@@ -215,7 +215,7 @@ class _Reader:
         name, _, axis = text.removesuffix("]").rpartition("[")
         if not text.endswith("]") or not name or axis not in _AXES or "{" in name:
             self.schema.note(
-                where, f"'{text}' is not of the form TENSOR[AXIS], such as 'a/kernel[3]'"
+                where, f"'{text}' is not of the form TENSOR[AXIS]"
             )
             return None
         return name, int(axis)
