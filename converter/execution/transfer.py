@@ -76,6 +76,19 @@ class Transfer:
         )
         return [self._job(group) for group in self._grouped(steps)]
 
+    def each(self) -> Iterator[tuple[str, ...]]:
+        """Do the steps one after the other in the order of the plan; yield what each wrote."""
+        for step in self._plan.steps:
+            for _ in self._run(step):
+                pass
+            yield tuple(
+                target for name in step.targets for target in (name, *self._aliases.get(name, ()))
+            )
+
+    def is_complete(self, name: str) -> bool:
+        """Whether every element of a target tensor was written."""
+        return self._written.get(name, 0) == count_elements(self._plan.target[name])
+
     def check(self) -> None:
         """Prove that every target tensor was written completely.
 
@@ -83,9 +96,9 @@ class Transfer:
             OperationError: If one was not.
         """
         for spec in self._plan.target:
-            expected = count_elements(spec)
-            found = self._written.get(spec.name, 0)
-            if expected != found:
+            if not self.is_complete(spec.name):
+                expected = count_elements(spec)
+                found = self._written.get(spec.name, 0)
                 raise OperationError(
                     f"cannot convert '{spec.name}': its values are not complete",
                     facts=[
