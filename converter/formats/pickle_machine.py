@@ -1,0 +1,344 @@
+"""The stack machine of pickle, without its power: it builds plain values and calls nothing.
+
+A pickle is a program that can import and call anything. Here an import only pushes a name, and a
+call is a question to the subclass, which knows the few constructors that matter; the answer to
+everything else is an :class:`Opaque`, which is a name and nothing more. Neither ``pickle`` nor
+any module that the file names is imported.
+
+Source: CPython 3.11 ``Lib/pickletools.py`` and ``Lib/pickle.py``, ``class _Unpickler``.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from converter.errors import ConverterError, CorruptFileError, UnsafeFileError
+from converter.formats.wording import cannot_read
+
+MAX_MARKS = 1000
+MAX_LONG_BYTES = 64
+MAX_NAME_BYTES = 1000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opaque:
+    """Something that is no plain value: only its name is known.
+
+    Attributes:
+        name: The class or function that the file would have called.
+    """
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Global:
+    """A class or function that a file names. It is never looked up."""
+
+    module: str
+    name: str
+
+    @property
+    def dotted(self) -> str:
+        """Module and name."""
+        return f"{self.module}.{self.name}"
+
+
+def name_of(value: Any) -> str:
+    """Return what to call the class or value in messages."""
+    if isinstance(value, Global):
+        return value.dotted
+    return value.name if isinstance(value, Opaque) else type(value).__name__
+
+
+class Machine:
+    """Interprets one pickle after another from a buffer.
+
+    Attributes:
+        data: The bytes.
+        path: The file, for messages.
+        position: Next byte; after :meth:`load` the first one behind the pickle.
+    """
+
+    def __init__(self, data: bytes | memoryview, path: Path) -> None:
+        """Start at the first byte of ``data``."""
+        self.data = data
+        self.path = path
+        self.position = 0
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, Any] = {}
+
+    def call(self, function: Any, arguments: tuple[Any, ...]) -> Any:
+        """Return what stands for a call; the default knows no function."""
+        del arguments
+        return Opaque(name_of(function))
+
+    def persistent(self, reference: Any) -> Any:
+        """Return what stands for a value outside of the pickle; by default there are none."""
+        raise self.corrupt(f"it refers to {name_of(reference)} outside of it")
+
+    def load(self) -> Any:
+        """Interpret one pickle.
+
+        Returns:
+            ``dict``, ``list``, ``tuple``, ``set``, texts, numbers, ``bytes``, ``None``,
+            :class:`Opaque`, and whatever :meth:`call` and :meth:`persistent` return. Values may
+            be shared and may contain themselves.
+
+        Raises:
+            CorruptFileError: If it is no pickle or ends early.
+            UnsafeFileError: If it uses what no checkpoint needs.
+        """
+        self.stack, self.marks, self.memo = [], [], {}
+        data = self.data
+        try:
+            while True:
+                code = data[self.position]
+                self.position += 1
+                if code == 0x2E:  # STOP
+                    return self._finish()
+                step = _STEPS.get(code)
+                if step is None:
+                    raise UnsafeFileError(
+                        cannot_read(self.path, "its pickle uses what no checkpoint needs"),
+                        facts=[("opcode", f"{bytes([code])!r} at byte {self.position - 1:,}")],
+                    )
+                step(self)
+        except ConverterError:
+            raise
+        except (LookupError, TypeError, ValueError, RecursionError, struct.error) as error:
+            ended = self.position >= len(data)
+            why = "it ends early" if ended else f"at byte {self.position:,}"
+            raise self.corrupt(why) from error
+
+    def _finish(self) -> Any:
+        if len(self.stack) != 1 or self.marks:
+            raise self.corrupt("it ends in the middle of a value")
+        return plain(self.stack.pop())
+
+    def corrupt(self, why: str) -> CorruptFileError:
+        """Return the error for a pickle that contradicts itself."""
+        return CorruptFileError(cannot_read(self.path, f"its pickle is damaged: {why}"))
+
+    def take(self, count: int) -> bytes:
+        """Return the next ``count`` bytes."""
+        end = self.position + count
+        part = bytes(self.data[self.position : end])
+        if count < 0 or len(part) != count:
+            raise self.corrupt("it ends early")
+        self.position = end
+        return part
+
+    def number(self, code: str) -> int:
+        """Return the next number of a ``struct`` code."""
+        value: int = struct.unpack(code, self.take(struct.calcsize(code)))[0]
+        return value
+
+    def byte(self) -> int:
+        """Return the next byte."""
+        value = self.data[self.position]
+        self.position += 1
+        return value
+
+    def word(self) -> int:
+        """Return the next four bytes as a number."""
+        return int.from_bytes(self.take(4), "little")
+
+    def line(self) -> str:
+        """Return the text up to the next line break."""
+        end = self.position
+        while self.data[end] != 0x0A and end - self.position < MAX_NAME_BYTES:
+            end += 1
+        text = self.take(end - self.position).decode("utf-8")
+        self.take(1)
+        return text
+
+    def pop(self) -> Any:
+        """Take the last value; never one below the last mark."""
+        if self.marks and len(self.stack) <= self.marks[-1]:
+            raise self.corrupt("it takes more than it has")
+        return self.stack.pop()
+
+    def pop_to_mark(self) -> list[Any]:
+        """Take all values above the last mark."""
+        start = self.marks.pop()
+        values = self.stack[start:]
+        del self.stack[start:]
+        return values
+
+    def set_items(self, values: list[Any]) -> None:
+        """Put keys and values into the dict on top."""
+        target = self.stack[-1]
+        if isinstance(target, Opaque):
+            return
+        if not isinstance(target, dict) or len(values) % 2:
+            raise self.corrupt("it sets a key of what is no dict")
+        for key, value in zip(values[::2], values[1::2], strict=True):
+            # Hashing a tuple of shared tuples can take for ever; such keys are no names anyway.
+            known = key is None or isinstance(key, str | int | float | bytes)
+            if known and key in target:
+                raise UnsafeFileError(
+                    cannot_read(self.path, f"a dict in its pickle has the key {key!a} twice")
+                )
+            target[key if known else Opaque("key")] = plain(value)
+
+    def extend(self, values: list[Any]) -> None:
+        """Append values to the list on top."""
+        target = self.stack[-1]
+        if isinstance(target, Opaque):
+            return
+        if not isinstance(target, list):
+            raise self.corrupt("it appends to what is no list")
+        target.extend(plain(value) for value in values)
+
+    def discard_items(self) -> None:
+        """Drop the members of a set: no tensor is in one."""
+        self.pop_to_mark()
+        if not isinstance(self.stack[-1], Opaque):
+            raise self.corrupt("it adds to what is no set")
+
+    def mark(self) -> None:
+        """Remember the height of the stack."""
+        if len(self.marks) >= MAX_MARKS:
+            raise self.corrupt("it is nested too deeply")
+        self.marks.append(len(self.stack))
+
+    def find(self, module: Any, name: Any) -> None:
+        """Push the name of a class or function."""
+        if not (isinstance(module, str) and isinstance(name, str)):
+            raise self.corrupt("a class has no name")
+        self.stack.append(Global(module, name))
+
+    def reduce(self) -> None:
+        """Replace a function and its arguments by what stands for the call."""
+        arguments, function = self.pop(), self.pop()
+        if not isinstance(arguments, tuple):
+            raise self.corrupt("a call has no arguments")
+        self.stack.append(self.call(function, arguments))
+
+    def new_object(self, count: int) -> None:
+        """Replace a class and its ``count`` arguments by an opaque value."""
+        for _ in range(count):
+            self.pop()
+        self.stack.append(Opaque(name_of(self.pop())))
+
+    def build(self) -> None:
+        """Drop the attributes of an object; a state dict has its ``_metadata`` there."""
+        self.pop()
+        if isinstance(self.stack[-1], str | int | float | bytes | tuple | list | None):
+            raise self.corrupt("it sets attributes of what is no object")
+
+    def long(self, count: int) -> None:
+        """Push an integer of ``count`` bytes."""
+        if count > MAX_LONG_BYTES:
+            raise self.corrupt("an integer is too large")
+        self.stack.append(int.from_bytes(self.take(count), "little", signed=True))
+
+
+def plain(value: Any) -> Any:
+    """Return a value as callers may see it: a bare class becomes opaque."""
+    return Opaque(value.dotted) if isinstance(value, Global) else value
+
+
+Step = Callable[[Machine], object]
+
+
+def _push(make: Callable[[Machine], Any]) -> Step:
+    return lambda m: m.stack.append(make(m))
+
+
+def _pop_many(count: int) -> Step:
+    def step(m: Machine) -> None:
+        values = [m.pop() for _ in range(count)]
+        m.stack.append(tuple(reversed(values)))
+
+    return step
+
+
+def _text(size: Callable[[Machine], int]) -> Step:
+    return _push(lambda m: m.take(size(m)).decode("utf-8"))
+
+
+def _put(key: Callable[[Machine], int]) -> Step:
+    def step(m: Machine) -> None:
+        m.memo[key(m)] = m.stack[-1]
+
+    return step
+
+
+def _get(key: Callable[[Machine], int]) -> Step:
+    return _push(lambda m: m.memo[key(m)])
+
+
+def _eight(m: Machine) -> int:
+    return m.number("<Q")
+
+
+def _frozenset(m: Machine) -> None:
+    m.pop_to_mark()
+    m.stack.append(Opaque("frozenset"))
+
+
+def _pop_pair(m: Machine) -> list[Any]:
+    value, key = m.pop(), m.pop()
+    return [key, value]
+
+
+_STEPS: dict[int, Step] = {
+    ord(code): step
+    for code, step in {
+        "\x80": lambda m: m.take(1),  # PROTO
+        "\x95": lambda m: m.take(8),  # FRAME
+        "(": Machine.mark,
+        "}": _push(lambda _: {}),
+        "]": _push(lambda _: []),
+        ")": _push(lambda _: ()),
+        "\x8f": _push(lambda _: Opaque("set")),  # EMPTY_SET
+        "\x90": Machine.discard_items,  # ADDITEMS
+        "\x91": _frozenset,
+        "t": _push(lambda m: tuple(m.pop_to_mark())),
+        "\x85": _pop_many(1),
+        "\x86": _pop_many(2),
+        "\x87": _pop_many(3),
+        "s": lambda m: m.set_items(_pop_pair(m)),
+        "u": lambda m: m.set_items(m.pop_to_mark()),
+        "a": lambda m: m.extend([m.pop()]),
+        "e": lambda m: m.extend(m.pop_to_mark()),
+        "X": _text(Machine.word),
+        "\x8c": _text(Machine.byte),
+        "\x8d": _text(_eight),
+        "U": _text(Machine.byte),  # texts of Python 2
+        "T": _text(Machine.word),
+        "B": _push(lambda m: m.take(m.word())),
+        "C": _push(lambda m: m.take(m.byte())),
+        "\x8e": _push(lambda m: m.take(_eight(m))),
+        "J": _push(lambda m: m.number("<i")),
+        "K": _push(Machine.byte),
+        "M": _push(lambda m: m.number("<H")),
+        "\x8a": lambda m: m.long(m.byte()),
+        "\x8b": lambda m: m.long(m.number("<i")),
+        "G": _push(lambda m: m.number(">d")),
+        "N": _push(lambda _: None),
+        "\x88": _push(lambda _: True),
+        "\x89": _push(lambda _: False),
+        "q": _put(Machine.byte),
+        "r": _put(Machine.word),
+        "\x94": _put(lambda m: len(m.memo)),  # MEMOIZE
+        "h": _get(Machine.byte),
+        "j": _get(Machine.word),
+        "c": lambda m: m.find(m.line(), m.line()),
+        "\x93": lambda m: m.find(*_pop_pair(m)),  # STACK_GLOBAL
+        "R": Machine.reduce,
+        "\x81": lambda m: m.new_object(1),  # NEWOBJ
+        "\x92": lambda m: m.new_object(2),  # NEWOBJ_EX
+        "b": Machine.build,
+        "Q": _push(lambda m: m.persistent(m.pop())),
+        "0": Machine.pop,
+        "1": Machine.pop_to_mark,
+    }.items()
+}
