@@ -1,0 +1,124 @@
+"""Which tensors of a checkpoint a pairing is about.
+
+A Keras layer's tensors are found by slot, through its :class:`LayerSpec`; a layer of a class that
+the catalogue does not know may have its variables by position only, which serves when their number
+leaves one reading. A PyTorch module's tensors are ``module.slot``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from converter.mapping.rules import Kind, Pairing
+from converter.tensors.manifest import Family, Manifest
+from converter.tensors.spec import LayerSpec
+
+Claims = tuple[tuple[str | None, ...], ...]
+
+# Planning asks for each slot of each pairing in turn; the index of a manifest is made once.
+_CACHE_SIZE = 4
+_indexes: list[tuple[Manifest, dict[str, LayerSpec]]] = []
+
+# Operations for which one side may lack the tensor while the other has it.
+_MAY_LACK = frozenset({"constant", "derived"})
+
+
+def claimed(
+    pairing: Pairing, manifest: Manifest, side: Family, names: Mapping[str, str] | None = None
+) -> Claims:
+    """Return the tensors that a pairing takes on one side.
+
+    Args:
+        pairing: A layer, a module and their kind.
+        manifest: What the side has.
+        side: Which of the two it is.
+        names: For PyTorch, canonical name to the name in the manifest.
+
+    Returns:
+        For each slot of the kind, for each name that the slot has on this side, the name of the
+        tensor in the manifest, or ``None`` where it is not there.
+    """
+    if side == "torch":
+        return _claimed_by_module(pairing, manifest, names or {})
+    layer = layer_index(manifest).get(pairing.layer)
+    found = _by_slot(pairing, manifest, layer)
+    if layer is not None and not any(name for names in found for name in names):
+        return _by_position(pairing.kind, layer) or found
+    return found
+
+
+def claimed_names(
+    pairing: Pairing, manifest: Manifest, side: Family, names: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
+    """Return the tensors that a pairing takes on one side, without regard to slots."""
+    found = claimed(pairing, manifest, side, names)
+    return tuple(name for slot in found for name in slot if name is not None)
+
+
+def join(module: str, slot: str, separator: str) -> str:
+    """Return the name of a slot of a layer or module; either may be empty.
+
+    Examples:
+        >>> join("features.0", "weight", "."), join("", "weight", "."), join("cls_token", "", ".")
+        ('features.0.weight', 'weight', 'cls_token')
+    """
+    return f"{module}{separator}{slot}" if module and slot else module or slot
+
+
+def layer_index(manifest: Manifest) -> Mapping[str, LayerSpec]:
+    """Return the layers of a manifest by path; the same object for the same manifest."""
+    for known, index in _indexes:
+        if known is manifest:
+            return index
+    index = {layer.path: layer for layer in manifest.layers}
+    _indexes.append((manifest, index))
+    del _indexes[:-_CACHE_SIZE]
+    return index
+
+
+def _claimed_by_module(pairing: Pairing, manifest: Manifest, names: Mapping[str, str]) -> Claims:
+    found = []
+    for slot in pairing.kind.slots:
+        wanted = [join(pairing.module, part, ".") for part in slot.torch]
+        found.append(tuple(_present(names.get(name, name), manifest) for name in wanted))
+    return tuple(found)
+
+
+def _by_slot(pairing: Pairing, manifest: Manifest, layer: LayerSpec | None) -> Claims:
+    owned: Mapping[str, str] = layer.tensors if layer is not None else {}
+    found = []
+    for slot in pairing.kind.slots:
+        names = [owned.get(part) or join(pairing.layer, part, "/") for part in slot.keras]
+        found.append(tuple(_present(name, manifest) for name in names))
+    return tuple(found)
+
+
+def _present(name: str, manifest: Manifest) -> str | None:
+    return name if name in manifest.tensors or name in manifest.ties else None
+
+
+def _by_position(kind: Kind, layer: LayerSpec) -> Claims | None:
+    """Return the claims on variables that have no telling names, or ``None`` if undecided."""
+    if not layer.tensors or not all(_is_position(slot) for slot in layer.tensors):
+        return None
+    owned = list(layer.tensors)
+    if all(slot.isdecimal() for slot in owned):
+        owned.sort(key=int)
+    every = [(index, part) for index, slot in enumerate(kind.slots) for part in slot.keras]
+    needed = [
+        (index, part)
+        for index, part in every
+        if not kind.slots[index].optional and kind.slots[index].operation not in _MAY_LACK
+    ]
+    readings = [slots for slots in (every, needed) if len(slots) == len(owned)]
+    if not readings:
+        return None
+    at = {place: layer.tensors[slot] for place, slot in zip(readings[0], owned, strict=True)}
+    return tuple(
+        tuple(at.get((index, part)) for part in slot.keras) for index, slot in enumerate(kind.slots)
+    )
+
+
+def _is_position(slot: str) -> bool:
+    """Whether a variable's name says nothing: Keras calls unnamed ones ``variable_7``."""
+    return slot.isdecimal() or slot == "variable" or slot.removeprefix("variable_").isdecimal()

@@ -1,0 +1,94 @@
+"""The names of a PyTorch checkpoint as the rules write them.
+
+Checkpoints of one module differ in what stands around the names: ``bert.`` before most of them,
+``module.`` from data-parallel training, ``_orig_mod`` from compilation, ``gamma`` for ``weight``
+in old layer norms. All of it is undone once, by whole components, before any rule is applied; the
+names of the checkpoint itself stay what is read and written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from converter.errors import Problem
+
+# Source: torch 2.13 torch/nn/parallel/data_parallel.py (self.module);
+# torch/_dynamo/eval_frame.py, OptimizedModule (_orig_mod).
+_WRAPPER = "module."
+_COMPILED = "_orig_mod"
+
+
+@dataclass(frozen=True, slots=True)
+class TorchNames:
+    """Canonical names of one checkpoint.
+
+    Attributes:
+        names: Canonical name to the name in the checkpoint, in its order.
+        prefix: What was found before the names, or empty.
+        problems: Tensors that cannot be told apart without what was taken off.
+    """
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    prefix: str = ""
+    problems: tuple[Problem, ...] = ()
+
+
+def canonical_names(
+    names: Iterable[str],
+    prefixes: Iterable[str],
+    aliases: Mapping[str, str],
+    score: Callable[[Iterable[str]], int],
+) -> TorchNames:
+    """Return the canonical names of a checkpoint.
+
+    Args:
+        names: The names in the checkpoint.
+        prefixes: Prefixes that the mapping declares, each ending with a dot.
+        aliases: Old ending to the ending that the rules write, by component.
+        score: How many of some names the mapping's rules know; decides whether a prefix is there.
+    """
+    original = list(names)
+    plain = [_without(name, _COMPILED) for name in original]
+    wrapper = ""
+    while plain and all(name.startswith(_WRAPPER) for name in plain):
+        wrapper += _WRAPPER
+        plain = [name.removeprefix(_WRAPPER) for name in plain]
+    plain = [_with_ending(name, aliases) for name in plain]
+    prefix = _best_prefix(plain, prefixes, score)
+    canonical: dict[str, str] = {}
+    problems = []
+    for name, bare in zip(original, plain, strict=True):
+        known = bare.removeprefix(prefix) or bare
+        other = canonical.setdefault(known, name)
+        if other != name:
+            text = f"and '{other}' are both '{known}' to the rules"
+            problems.append(Problem("conflict", name, text))
+    return TorchNames(canonical, wrapper + prefix, tuple(problems))
+
+
+def _without(name: str, component: str) -> str:
+    if component not in name:
+        return name
+    return ".".join(part for part in name.split(".") if part != component) or name
+
+
+def _with_ending(name: str, aliases: Mapping[str, str]) -> str:
+    for old, new in aliases.items():
+        if name == old or name.endswith(f".{old}"):
+            return name[: len(name) - len(old)] + new
+    return name
+
+
+def _best_prefix(
+    names: list[str], prefixes: Iterable[str], score: Callable[[Iterable[str]], int]
+) -> str:
+    """Return the prefix without which the rules know most names; none where it changes nothing."""
+    best, most = "", -1
+    for prefix in ("", *prefixes):
+        if prefix and not any(name.startswith(prefix) for name in names):
+            continue
+        count = score(name.removeprefix(prefix) for name in names)
+        if count > most:
+            best, most = prefix, count
+    return best
