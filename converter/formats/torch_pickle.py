@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from converter.formats.pickle_machine import Global, Machine, Opaque, name_of, plain
@@ -89,7 +90,16 @@ class TensorRef:
 
 
 class TorchMachine(Machine):
-    """Interprets the pickles of ``torch.save``: values are plain, opaque, or tensors."""
+    """Interprets the pickles of ``torch.save``: values are plain, opaque, or tensors.
+
+    Attributes:
+        storages: Every storage that was referred to, by key.
+    """
+
+    def __init__(self, data: bytes | memoryview, path: Path) -> None:
+        """Start at the first byte of ``data``."""
+        super().__init__(data, path)
+        self.storages: dict[str, Storage] = {}
 
     def call(self, function: Any, arguments: tuple[Any, ...]) -> Any:
         """Return an empty dict, a tensor, or an opaque value."""
@@ -103,13 +113,20 @@ class TorchMachine(Machine):
         """Return the storage that ``('storage', class, key, location, count)`` refers to."""
         # Files of PyTorch before 1.6 have a sixth part, for storages that are views of others.
         parts = reference if isinstance(reference, tuple) else ()
+        if len(parts) > 1 and parts[0] == "module":  # a class with its source text
+            return parts[1]
         if len(parts) not in (5, 6) or parts[0] != "storage" or parts[5:] not in ((), (None,)):
             raise self.corrupt("it refers to something that is no storage")
         _, kind, key, _, count = parts[:5]
         if not (isinstance(key, str) and _STORAGE_KEY.fullmatch(key) and _is_size(count)):
             raise self.corrupt("a storage has no key or no size")
         dtype = _storage_dtype(kind)
-        return Opaque(name_of(kind)) if dtype is None else Storage(key, dtype, count)
+        if dtype is None:
+            return Opaque(name_of(kind))
+        storage = Storage(key, dtype, count)
+        if self.storages.setdefault(key, storage) != storage:
+            raise self.corrupt(f"the storage {key} is described in two ways")
+        return storage
 
     def tensor(self, arguments: tuple[Any, ...]) -> TensorRef | Opaque:
         """Return the tensor of ``_rebuild_tensor`` and ``_rebuild_tensor_v2``."""
