@@ -86,12 +86,12 @@ def test_data() -> tuple[Any, Any]:
     return images, labels
 
 
-def train() -> Any:
-    """Return a trained Keras model."""
+def build_keras() -> Any:
+    """Return the network of the demo, not trained yet."""
     import keras
 
     keras.utils.set_random_seed(SEED)
-    model = keras.Sequential(
+    return keras.Sequential(
         [
             keras.Input((8, 8, 1)),
             keras.layers.Conv2D(12, 3, padding="same", use_bias=False, name="stem"),
@@ -105,6 +105,13 @@ def train() -> Any:
         ],
         name="digits",
     )
+
+
+def train() -> Any:
+    """Return a trained Keras model."""
+    import keras
+
+    model = build_keras()
     model.compile(
         keras.optimizers.Adam(3e-3),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 
-class Digits(nn.Module):
+class Digits(nn.Module):  # type: ignore[misc]  # torch is Any to mypy, see pyproject.toml
     """Tells handwritten digits apart.
 
     Takes images of shape ``(batch, 1, 8, 8)`` and gives scores of shape ``(batch, 10)``.

@@ -75,13 +75,13 @@ def show(found: schema.Checkpoint, *, collapsed: bool) -> None:
     from converter.errors import shape_text
 
     owners = {name: layer.class_name for layer in found.layers for name in layer.tensors.values()}
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (tensor.name, owners.get(tensor.name) or "-", shape_text(tensor.shape), tensor.dtype)
         for tensor in found.tensors
     ]
     columns = [render.Column(title) for title in ("tensor", "layer", "shape", "dtype")]
     if not any(owners.values()):
-        rows = [(name, shape, dtype) for name, _, shape, dtype in rows]
+        rows = [(row[0], *row[2:]) for row in rows]
         columns.pop(1)
     family = {"keras": "Keras", "torch": "PyTorch", None: "unknown"}[found.family]
     render.line(

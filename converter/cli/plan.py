@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +12,7 @@ from converter.cli import options
 from converter.cli.failures import reporting
 
 if TYPE_CHECKING:
-    from converter.cli import schema
-    from converter.planning.plan import Plan
+    from converter.execution.plan_report import PlanReport, TensorReport
 
 EXAMPLES = (
     "converter plan model.keras",
@@ -45,6 +45,7 @@ def plan(
         from converter import api
         from converter.cli import render, schema
         from converter.cli.sizes import parse_axis_sizes
+        from converter.execution.plan_report import plan_report
 
         with api.open(source, select=select, architecture=architecture) as checkpoint:
             conversion = api.plan(
@@ -56,7 +57,7 @@ def plan(
                 dtype=dtype,
                 require=require.value if require else None,
             )
-            found = describe(str(source), conversion.plan)
+            found = plan_report(conversion.plan, str(source))
         if json:
             render.line(schema.dump(found))
         else:
@@ -69,57 +70,27 @@ def family_of(target: Path | None) -> str | None:
         return None
     from converter.formats import registry
 
-    return registry.target_format(target).family
+    family: str | None = registry.target_format(target).family
+    return family
 
 
-def describe(source: str, plan: Plan) -> schema.Plan:
-    """Return a plan as what ``--json`` prints."""
-    from converter.cli import schema
-
-    return schema.Plan(
-        source=source,
-        to=plan.to,
-        mapping=plan.mapping,
-        law=str(plan.law),
-        nbytes=plan.target.nbytes,
-        steps=[
-            schema.Step(
-                sources=list(step.sources),
-                targets=list(step.targets),
-                operation=step.operation.describe(),
-                law=str(step.law),
-                rule=step.rule,
-                layer=step.layer,
-                module=step.module,
-            )
-            for step in plan.steps
-        ],
-        tensors=[
-            schema.Tensor(spec.name, list(spec.shape), spec.dtype.name, spec.nbytes)
-            for spec in plan.target
-        ],
-        dropped=[schema.Dropped(drop.name, drop.why) for drop in plan.dropped],
-        ties=dict(plan.ties),
-        assumptions=list(plan.assumptions),
-    )
-
-
-def show(found: schema.Plan, *, every: bool) -> None:
+def show(found: PlanReport, *, every: bool) -> None:
     """Print the steps, those that differ only in numbers as one row, and what is assumed."""
     from converter.cli import render
     from converter.cli.collapse import collapse
     from converter.cli.sizes import size_text
 
+    tensors = sum(len(step.targets) for step in found.steps)
     render.line(
         f"{found.source} -> {'PyTorch' if found.to == 'torch' else 'Keras'}: mapping "
-        f"{found.mapping}, {render.plural(len(found.tensors), 'tensor')}, "
-        f"{size_text(found.nbytes)}, law {found.law}"
+        f"{found.mapping}, {render.plural(tensors, 'tensor')}, {size_text(found.nbytes)}, "
+        f"law {found.law}"
     )
     render.line()
     rows = [
         (
-            " + ".join(step.sources) or "(none)",
-            " + ".join(step.targets) or "(none)",
+            _names(step.sources),
+            _names(step.targets),
             step.operation,
             step.law,
         )
@@ -131,7 +102,11 @@ def show(found: schema.Plan, *, every: bool) -> None:
     else:
         columns.append(render.Column("count", right=True))
         render.table(columns, [(*group.texts, str(group.count)) for group in collapse(rows)])
-    dropped = [(drop.name, drop.why) for drop in found.dropped]
+    dropped = [(drop.tensor.name, drop.why) for drop in found.dropped]
     render.sentences("dropped", [": ".join(group.texts) for group in collapse(dropped)])
     render.sentences("tied", [f"{name} = {of}" for name, of in found.ties.items()])
     render.sentences("assumed", found.assumptions)
+
+
+def _names(tensors: Sequence[TensorReport]) -> str:
+    return " + ".join(tensor.name for tensor in tensors) or "(none)"

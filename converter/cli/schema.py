@@ -50,39 +50,11 @@ class Checkpoint(msgspec.Struct, frozen=True):
     schema: int = VERSION
 
 
-class Step(msgspec.Struct, frozen=True):
-    """One step of a plan: these source tensors become these target tensors by this operation."""
-
-    sources: list[str]
-    targets: list[str]
-    operation: str
-    law: str
-    rule: str
-    layer: str
-    module: str
-
-
 class Dropped(msgspec.Struct, frozen=True):
     """A source tensor that is not transferred, with the reason."""
 
     name: str
     why: str
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """What ``plan`` found: ``law`` is that of the weakest step."""
-
-    source: str
-    to: str
-    mapping: str
-    law: str
-    nbytes: int
-    steps: list[Step]
-    tensors: list[Tensor]
-    dropped: list[Dropped]
-    ties: dict[str, str]
-    assumptions: list[str]
-    schema: int = VERSION
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -120,6 +92,79 @@ class Formats(msgspec.Struct, frozen=True):
     schema: int = VERSION
 
 
+class Summary(msgspec.Struct, frozen=True):
+    """One mapping: what both of its columns name, and how many rules it has."""
+
+    name: str
+    keras: str
+    torch: str
+    rules: int
+
+
+class Mappings(msgspec.Struct, frozen=True):
+    """What ``mappings list`` lists, and what ``mappings check`` found to be sound."""
+
+    mappings: list[Summary]
+    schema: int = VERSION
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """One rule: layer kind, Keras layer, PyTorch module, with placeholders."""
+
+    kind: str
+    keras: str
+    torch: str
+
+
+class Drop(msgspec.Struct, frozen=True):
+    """A tensor that only one side has, with the reason."""
+
+    side: str
+    name: str
+    why: str
+
+
+class Mapping(msgspec.Struct, frozen=True, rename={"rule_list": "rules"}):
+    """What ``mappings show`` shows; ``proved`` maps packages to the versions last compared."""
+
+    name: str
+    keras: str
+    torch: str
+    rule_list: list[Rule]
+    drops: list[Drop]
+    requires: list[str]
+    proved: dict[str, str]
+    schema: int = VERSION
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """Which rule takes a tensor, the names on both sides, and where the fact comes from.
+
+    ``pattern`` is the axis pattern from Keras to PyTorch, null where the axes are kept;
+    ``operation`` is what follows it, or null.
+    """
+
+    tensor: str
+    mapping: str
+    side: str
+    rule: str
+    layer: str
+    module: str
+    keras: list[str]
+    torch: list[str]
+    pattern: str | None
+    operation: str | None
+    fact: str
+    notes: list[str]
+
+
+class Explanations(msgspec.Struct, frozen=True):
+    """What ``mappings explain`` found; several only when several mappings take the name."""
+
+    explanations: list[Explanation]
+    schema: int = VERSION
+
+
 class Problem(msgspec.Struct, frozen=True):
     """One reason of several why a plan or a mapping file cannot be used."""
 
@@ -150,6 +195,23 @@ class Error(msgspec.Struct, frozen=True):
 
     error: Failure
     schema: int = VERSION
+
+
+def results() -> dict[str, type[msgspec.Struct]]:
+    """Return command to the structure that it prints; ``error`` is what all print on failure."""
+    from converter.execution.plan_report import PlanReport  # with NumPy, which few commands need
+
+    return {
+        "inspect": Checkpoint,
+        "plan": PlanReport,
+        "convert": Written,
+        "formats": Formats,
+        "mappings list": Mappings,
+        "mappings show": Mapping,
+        "mappings check": Mappings,
+        "mappings explain": Explanations,
+        "error": Error,
+    }
 
 
 def dump(value: msgspec.Struct) -> str:

@@ -29,10 +29,11 @@ def show_schema(
         from converter.cli import render, schema
         from converter.errors import UsageError
 
-        kind = schema.RESULTS.get(command)
+        kinds = schema.results()
+        kind = kinds.get(command)
         if kind is None:
             raise UsageError(
                 f"cannot describe {command!r}: it prints no JSON",
-                facts=[("one of", ", ".join(sorted(schema.RESULTS)))],
+                facts=[("one of", ", ".join(sorted(kinds)))],
             )
         render.line(json.dumps(schema.json_schema(kind), indent=2))

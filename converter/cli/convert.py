@@ -1,0 +1,112 @@
+"""``converter convert``: one checkpoint in, the other framework's out, all or nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from converter.cli import options
+from converter.cli.failures import reporting
+from converter.cli.plan import family_of
+
+if TYPE_CHECKING:
+    from converter.cli import schema
+    from converter.execution.executor import Written
+    from converter.planning.plan import Plan
+
+EXAMPLES = (
+    "converter convert model.keras model.safetensors",
+    "converter convert model.safetensors model.weights.h5 --like model.keras",
+)
+
+
+def convert(
+    source: options.Source,
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TARGET",
+            help="The file to write; its ending says the format ('converter formats').",
+        ),
+    ],
+    *,
+    to: options.To = None,
+    mapping: options.MappingName = None,
+    like: options.Like = None,
+    sizes: options.Sizes = None,
+    dtype: options.DTypeName = None,
+    require: options.Require = None,
+    max_shard_size: Annotated[
+        str | None,
+        typer.Option("--max-shard-size", metavar="SIZE", help="Split into files of at most this."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a target that exists.")] = False,
+    select: options.Select = None,
+    architecture: options.Architecture = None,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Convert a checkpoint; the target appears under its name only when it is complete."""
+    with reporting(json=json, debug=debug):
+        from converter import api
+        from converter.cli import render, schema
+        from converter.cli.progress import Bar
+        from converter.cli.sizes import parse_axis_sizes, parse_size
+
+        limit = parse_size(max_shard_size, "--max-shard-size") if max_shard_size else None
+        with api.open(source, select=select, architecture=architecture) as checkpoint:
+            conversion = api.plan(
+                checkpoint,
+                mapping=mapping,
+                to=to.value if to else family_of(target),
+                like=like,
+                sizes=parse_axis_sizes(sizes or []),
+                dtype=dtype,
+                require=require.value if require else None,
+            )
+            with Bar() as progress:
+                written = conversion.save(
+                    target, force=force, max_shard_size=limit, progress=progress
+                )
+            found = describe(str(source), conversion.plan, written)
+        if json:
+            render.line(schema.dump(found))
+        else:
+            show(found)
+
+
+def describe(source: str, plan: Plan, written: Written) -> schema.Written:
+    """Return what was written as what ``--json`` prints."""
+    from converter.cli import schema
+
+    return schema.Written(
+        source=source,
+        files=[str(file) for file in written.files],
+        nbytes=written.nbytes,
+        tensors=written.tensors,
+        to=plan.to,
+        mapping=plan.mapping,
+        law=str(plan.law),
+        dropped=[schema.Dropped(drop.name, drop.why) for drop in plan.dropped],
+        assumptions=list(plan.assumptions),
+        seconds=written.seconds,
+    )
+
+
+def show(found: schema.Written) -> None:
+    """Print what was written, and what it takes to give equal outputs."""
+    from converter.cli import render
+    from converter.cli.collapse import collapse
+    from converter.cli.sizes import size_text
+
+    for file in found.files:
+        render.line(f"wrote {file}")
+    render.line(
+        f"{render.plural(found.tensors, 'tensor')}, {size_text(found.nbytes)}, "
+        f"mapping {found.mapping}, law {found.law}, {found.seconds:.2f} s"
+    )
+    dropped = [(drop.name, drop.why) for drop in found.dropped]
+    render.sentences("dropped", [": ".join(group.texts) for group in collapse(dropped)])
+    render.sentences("assumed", found.assumptions)

@@ -1,0 +1,191 @@
+"""``converter mappings``: the library of mapping files, and files of one's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from converter.cli import options, render
+from converter.cli.failures import reporting
+
+if TYPE_CHECKING:
+    from converter.cli import schema
+    from converter.mapping.explaining import Explanation
+    from converter.mapping.rules import Mapping
+
+app = typer.Typer(no_args_is_help=True, help="List, show, check and explain mappings.")
+
+Name = Annotated[
+    str, typer.Argument(metavar="NAME|FILE", help="A mapping of the library, or a mapping file.")
+]
+
+
+@app.command("list", epilog=render.examples(("converter mappings list",)))
+def list_all(*, json: options.Json = False, debug: options.Debug = False) -> None:
+    """List the mappings of the library."""
+    with reporting(json=json, debug=debug):
+        from converter.cli import schema
+        from converter.mapping import library
+
+        found = [summary(library.get(name)) for name in library.names()]
+        if json:
+            render.line(schema.dump(schema.Mappings(found)))
+            return
+        columns = [render.Column(title) for title in ("name", "Keras", "PyTorch")]
+        columns.append(render.Column("rules", right=True))
+        render.table(
+            columns, [(each.name, each.keras, each.torch, str(each.rules)) for each in found]
+        )
+
+
+@app.command("show", epilog=render.examples(("converter mappings show densenet",)))
+def show_one(mapping: Name, *, json: options.Json = False, debug: options.Debug = False) -> None:
+    """Show the rules of a mapping, and what equal outputs need besides equal weights."""
+    with reporting(json=json, debug=debug):
+        from converter.cli import schema
+        from converter.mapping import library
+
+        found = describe(library.get(mapping))
+        if json:
+            render.line(schema.dump(found))
+            return
+        render.line(f"{found.name}: {found.keras} <-> {found.torch}")
+        render.line()
+        columns = [render.Column(title) for title in ("kind", "Keras layer", "PyTorch module")]
+        render.table(columns, [(rule.kind, rule.keras, rule.torch) for rule in found.rule_list])
+        drops = [f"{drop.name} ({drop.side}): {drop.why}" for drop in found.drops]
+        render.sentences("drop", drops)
+        render.sentences("requires", found.requires)
+
+
+@app.command("check", epilog=render.examples(("converter mappings check mine.toml",)))
+def check(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME|FILE]...", help="By default the whole library."),
+    ] = None,
+    *,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Read mappings strictly and show every problem; exit code 2 when there is one."""
+    with reporting(json=json, debug=debug):
+        from converter.cli import schema
+        from converter.mapping import library
+
+        found = [summary(library.get(name)) for name in files or library.names()]
+        if json:
+            render.line(schema.dump(schema.Mappings(found)))
+            return
+        for each in found:
+            render.line(f"{each.name}: {render.plural(each.rules, 'rule')}, no problem")
+
+
+@app.command(
+    "explain",
+    epilog=render.examples(
+        (
+            "converter mappings explain conv2_block1_1_conv/kernel",
+            "converter mappings explain features.norm0.weight --mapping densenet",
+        )
+    ),
+)
+def explain_tensor(
+    tensor: Annotated[
+        str, typer.Argument(metavar="TENSOR", help="Its name, in Keras or in PyTorch.")
+    ],
+    *,
+    mapping: Annotated[
+        str | None,
+        typer.Option("--mapping", metavar="NAME|FILE", help="By default the whole library."),
+    ] = None,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Show which rule takes a tensor, what becomes of it, and where that fact comes from."""
+    with reporting(json=json, debug=debug):
+        from converter.cli import schema
+        from converter.errors import MappingError
+        from converter.mapping import library
+        from converter.mapping.catalogue import load_catalogue
+        from converter.mapping.explaining import explain
+
+        names = [mapping] if mapping else library.names()
+        kinds = load_catalogue().kinds
+        found = [each for name in names for each in explain(library.get(name), kinds, tensor)]
+        if not found:
+            raise MappingError(
+                f"cannot explain {tensor!r}: no rule takes a tensor of this name",
+                facts=[("searched", ", ".join(names))],
+            )
+        if json:
+            shown = [_explained(tensor, each) for each in found]
+            render.line(schema.dump(schema.Explanations(shown)))
+            return
+        for index, each in enumerate(found):
+            if index:
+                render.line()
+            _show_explanation(_explained(tensor, each))
+
+
+def summary(mapping: Mapping) -> schema.Summary:
+    """Return one mapping in one line."""
+    from converter.cli import schema
+
+    return schema.Summary(mapping.name, mapping.keras, mapping.torch, len(mapping.rules))
+
+
+def describe(mapping: Mapping) -> schema.Mapping:
+    """Return a mapping as what ``--json`` prints."""
+    from converter.cli import schema
+
+    return schema.Mapping(
+        name=mapping.name,
+        keras=mapping.keras,
+        torch=mapping.torch,
+        rule_list=[schema.Rule(rule.kind, rule.keras, rule.torch) for rule in mapping.rules],
+        drops=[schema.Drop(drop.side, drop.name, drop.why) for drop in mapping.drops],
+        requires=[
+            f"{each.name or 'the model'}.{each.attribute} = {each.equals!r} in {each.side}: "
+            f"{each.why}"
+            for each in mapping.requirements
+        ],
+        proved=dict(mapping.proved),
+    )
+
+
+def _explained(tensor: str, found: Explanation) -> schema.Explanation:
+    from converter.cli import schema
+
+    slot = found.slot
+    return schema.Explanation(
+        tensor=tensor,
+        mapping=found.mapping,
+        side=found.side,
+        rule=str(found.rule),
+        layer=found.layer,
+        module=found.module,
+        keras=[f"{found.layer}/{part}" for part in slot.keras],
+        torch=[f"{found.module}.{part}".lstrip(".") for part in slot.torch],
+        pattern=slot.pattern,
+        operation=slot.operation,
+        fact=found.kind.source,
+        notes=list(found.kind.notes),
+    )
+
+
+def _show_explanation(found: schema.Explanation) -> None:
+    facts = [
+        ("mapping", found.mapping),
+        ("rule", found.rule),
+        ("Keras", " + ".join(found.keras) or "(none)"),
+        ("PyTorch", " + ".join(found.torch) or "(none)"),
+        ("axes", found.pattern or "kept"),
+        *([("operation", found.operation)] if found.operation else []),
+        ("source", found.fact),
+        *(("note", note) for note in found.notes),
+    ]
+    render.line(found.tensor)
+    for label, text in facts:
+        render.line(f"  {label:<9}  {text}")
