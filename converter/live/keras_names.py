@@ -8,9 +8,11 @@ names do, numbered afresh.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from converter.live.keras_structure import Recording
@@ -50,6 +52,7 @@ class _Namer:
         self._recording = recording
         self._catalogue = catalogue
         self._names = Names()
+        self._sorted = sorted(recording.values)
         self._paths: dict[int, str] = {}
         self._slots: dict[int, dict[str, str]] = {}
         self._path_of: dict[int, str] = {}
@@ -142,9 +145,12 @@ class _Namer:
         if place is None:
             return
         prefix = f"{place}/" if place else ""
-        for path, value in self._recording.values.items():
-            if path.startswith(prefix):
-                yield path.removeprefix(prefix), value
+        # Sorted, so that what lies below a layer is one run and the whole stays linear.
+        start = bisect_left(self._sorted, prefix)
+        for path in islice(self._sorted, start, None):
+            if not path.startswith(prefix):
+                return
+            yield path.removeprefix(prefix), self._recording.values[path]
 
     def _config(self, node: Node) -> Mapping[str, Any]:
         if id(node) not in self._configs:

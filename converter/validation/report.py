@@ -1,0 +1,179 @@
+"""The verdict on a comparison: rows, how they are judged, and how they are told.
+
+An error is judged by the noise floor: how far the PyTorch side in float32 is from itself in
+float64. Up to 30 floors it is the order of additions; beyond 300 it has a cause.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Verdict = Literal["pass", "warn", "fail"]
+
+PASS_FLOORS = 30.0
+WARN_FLOORS = 300.0
+# Half of the spacing of float32 around 1: one rounding. A model that happens to compute exactly has
+# a floor of 0, and its twin may still round once.
+SMALLEST_FLOOR = 2.0**-24
+
+_ORDER: tuple[Verdict, ...] = ("pass", "warn", "fail")
+
+
+def judge(error: float, floor: float) -> Verdict:
+    """Return the verdict on an error.
+
+    Args:
+        error: Relative L2 error.
+        floor: The noise floor in the same measure; taken as one rounding where smaller.
+
+    Examples:
+        >>> judge(2e-6, 1e-7), judge(2e-5, 1e-7), judge(2e-4, 1e-7), judge(0.0, 0.0)
+        ('pass', 'warn', 'fail', 'pass')
+        >>> judge(float("nan"), 1e-7)
+        'fail'
+    """
+    ratio = error / max(floor, SMALLEST_FLOOR)
+    if ratio <= PASS_FLOORS:
+        return "pass"
+    return "warn" if ratio <= WARN_FLOORS else "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One output, or one tensor, of both sides.
+
+    Attributes:
+        name: Name on the Keras (or first) side.
+        other: Name on the PyTorch (or second) side.
+        verdict: ``pass``, ``warn`` or ``fail``.
+        shape: Shape on the first side.
+        error: Relative L2 error; ``None`` where the two could not be compared.
+        floor: Noise floor in the same measure, ``None`` where none applies.
+        max_absolute: Largest absolute difference.
+        max_relative: The same, relative to the largest value.
+        where: Index of the largest difference.
+        cosine: Cosine of the angle between both.
+        note: What else there is to say, a sentence, or empty.
+    """
+
+    name: str
+    other: str
+    verdict: Verdict
+    shape: tuple[int, ...]
+    error: float | None = None
+    floor: float | None = None
+    max_absolute: float | None = None
+    max_relative: float | None = None
+    where: tuple[int, ...] = ()
+    cosine: float | None = None
+    note: str = ""
+
+    @property
+    def floors(self) -> float | None:
+        """The error in noise floors."""
+        if self.error is None or self.floor is None:
+            return None
+        return self.error / max(self.floor, SMALLEST_FLOOR)
+
+    def line(self) -> str:
+        """Return the row as one line of text."""
+        name = self.name if self.name == self.other else f"{self.name} / {self.other}"
+        parts = [f"{self.verdict:<4}  {name}  {shape_or_scalar(self.shape)}"]
+        if self.error is not None:
+            parts.append(f"relative L2 {self.error:.2e}")
+        if self.floor is not None:
+            parts.append(f"floor {self.floor:.2e}  {_times(self.floors)} floor")
+        if self.max_absolute is not None:
+            place = f" at {list(self.where)}" if self.max_absolute and self.where else ""
+            parts.append(f"largest {self.max_absolute:.2e}{place}")
+        if self.note:
+            parts.append(self.note)
+        return "  ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The outcome of a comparison.
+
+    Attributes:
+        level: ``outputs`` (both models were run) or ``values`` (tensor by tensor).
+        rows: One for each output or tensor.
+        compared: How many outputs or tensors there are; rows of equal tensors may be left out.
+        notices: What makes the result weaker than it looks, as whole sentences.
+        settings: Seed, batch, versions and the like, for the record.
+    """
+
+    level: Literal["outputs", "values"]
+    rows: tuple[Row, ...]
+    compared: int
+    notices: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst verdict of all rows; ``fail`` where nothing was compared."""
+        if not self.compared:
+            return "fail"
+        return worst(row.verdict for row in self.rows)
+
+    @property
+    def passed(self) -> bool:
+        """Whether no row failed."""
+        return self.verdict != "fail"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data; numbers that JSON has no word for are texts (``"nan"``)."""
+        rows = [{**asdict(row), "floors": row.floors} for row in self.rows]
+        plain = {
+            "level": self.level,
+            "verdict": self.verdict,
+            "compared": self.compared,
+            "rows": rows,
+            "notices": list(self.notices),
+            "settings": dict(self.settings),
+        }
+        cleaned: dict[str, Any] = _plain(plain)
+        return cleaned
+
+    def lines(self) -> list[str]:
+        """Return the report as lines of text, the verdict last."""
+        counts = {one: sum(row.verdict == one for row in self.rows) for one in _ORDER}
+        what = "outputs" if self.level == "outputs" else "tensors"
+        bad = ", ".join(f"{counts[one]} {one}" for one in ("fail", "warn") if counts[one])
+        return [
+            *(row.line() for row in self.rows),
+            *(f"note  {notice}" for notice in self.notices),
+            f"{self.verdict}: {self.compared} {what} compared" + (f", {bad}" if bad else ""),
+        ]
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the worst of some verdicts, ``pass`` of none."""
+    return max(verdicts, key=_ORDER.index, default="pass")
+
+
+def shape_or_scalar(shape: tuple[int, ...]) -> str:
+    """Return a shape as sizes joined by ``x``.
+
+    Examples:
+        >>> shape_or_scalar((3, 10)), shape_or_scalar(())
+        ('3x10', 'scalar')
+    """
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def _times(ratio: float | None) -> str:
+    return f"{ratio:.1f}x" if ratio is not None and ratio < 1e4 else f"{ratio:.0e}x"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
