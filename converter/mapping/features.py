@@ -251,13 +251,11 @@ _HANDLERS: tuple[tuple[re.Pattern[str], _Handler], ...] = tuple(
     (re.compile(pattern), handler)
     for pattern, handler in (
         (r"InputLayer", _input),
-        (
-            r"Activation|ActivityRegularization|(Alpha|Gaussian|Spatial)?Dropout([123]D)?|Clip|ELU|"
-            r"BatchNormalization(V1)?|GaussianNoise|Identity|LayerScale|LeakyReLU|Masking|PReLU|"
-            r"((Group|Layer|RMS|Unit)?Normalization)|ReLU|Rescaling|Softmax|ThresholdedReLU|"
-            r"Add|Average|Maximum|Minimum|Multiply|Subtract",
-            _first,
-        ),
+        (r"Activation|ActivityRegularization|Clip|Identity|LayerScale|Masking|Rescaling", _first),
+        (r"(Alpha|Gaussian|Spatial)?Dropout([123]D)?|GaussianNoise", _first),
+        (r"ELU|LeakyReLU|PReLU|ReLU|Softmax|ThresholdedReLU", _first),
+        (r"BatchNormalization(V1)?|(Group|Layer|RMS|Unit)?Normalization", _first),
+        (r"Add|Average|Maximum|Minimum|Multiply|Subtract", _first),
         (r"(Depthwise|Separable)?Conv(olution|LSTM)?[123]D(Transpose)?", _convolved),
         (r"Deconvolution2D", _convolved),
         (r"((Max|Average)Pooling|UpSampling|ZeroPadding|Cropping)[123]D|Resizing", _pooled),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -67,6 +67,10 @@ class Manifest:
             MappingProxyType(dict(metadata or {})),
             tuple(notices),
         )
+
+    def of_family(self, family: Family) -> Manifest:
+        """Return the same manifest, said to be of this family."""
+        return replace(self, family=family)
 
     @property
     def nbytes(self) -> int:

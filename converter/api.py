@@ -1,0 +1,244 @@
+"""The verbs of Weightferry as plain functions.
+
+A *source* or *like* is a path, an open checkpoint, a live Keras model, a ``torch.nn.Module``, a
+state dict, a ``get_weights()`` list or, for *like* only, a factory such as
+``keras.applications:DenseNet121``, which is built without allocating its weights.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping as Dict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from converter.algebra.base import Law
+from converter.errors import UsageError
+from converter.execution.conversion import Conversion
+from converter.execution.progress import Progress
+from converter.formats.base import Checkpoint
+from converter.formats.model_config import read_sizes
+from converter.formats.registry import FORMATS, Format, open_checkpoint, target_format
+from converter.mapping.rules import Mapping
+from converter.planning.copy import make_copy_plan
+from converter.planning.matching import make_request
+from converter.planning.planner import make_plan
+from converter.planning.sides import Side
+from converter.tensors.dtype import DType, get_dtype
+from converter.tensors.manifest import Family, Manifest
+
+if TYPE_CHECKING:
+    from converter.execution.executor import Written
+
+Paths = Sequence[str | os.PathLike[str]]
+
+
+def open(  # noqa: A001  # the word every user of files expects
+    source: object,
+    *,
+    like: object = None,
+    select: str | None = None,
+    architecture: str | os.PathLike[str] | None = None,
+) -> Checkpoint:
+    """Open a checkpoint; nothing but names, shapes and dtypes is read.
+
+    Args:
+        source: A path or something live, see the module.
+        like: For a ``get_weights()`` list: the model or checkpoint that gives it names.
+        select: Which of several state dicts in one file (``"ema"``).
+        architecture: A JSON architecture for a Keras file that holds weights only.
+
+    Raises:
+        UnknownFormatError: If the content is of no known format.
+        CheckpointError: If the file is broken, unsafe or holds no weights.
+        UsageError: If ``source`` is nothing that holds weights.
+    """
+    if isinstance(source, str | os.PathLike):
+        return open_checkpoint(Path(source), select=select, architecture=_path(architecture))
+    from converter.live.opening import open_live
+
+    found = open_live(source, like)
+    if found is None:
+        raise UsageError(
+            f"cannot open a {type(source).__name__}: it is no path, model, module, state dict or "
+            "list of arrays"
+        )
+    return found
+
+
+def plan(
+    source: object,
+    *,
+    mapping: Mapping | str | None = None,
+    to: str | None = None,
+    like: object = None,
+    sizes: Dict[str, int] | None = None,
+    dtype: str | DType | None = None,
+    require: str | Law | None = None,
+    mapping_folders: Paths = (),
+) -> Conversion:
+    """Decide every step of a conversion; no value is read and nothing is written.
+
+    Args:
+        source: What to read, see the module.
+        mapping: The name or path of a mapping, ``"by-kind"``, or ``None`` to find the one that
+            covers the checkpoint, and else convert by kind.
+        to: ``"torch"`` or ``"keras"``; by default the family of ``like``, or else the other
+            family than the source's.
+        like: What the target must look like, see the module.
+        sizes: Sizes that shapes do not determine (``{"heads": 12}``).
+        dtype: Type of floating-point targets, such as ``"bfloat16"``; kept by default.
+        require: The weakest law allowed, such as ``"exact"``.
+        mapping_folders: Further folders that hold mappings.
+
+    Raises:
+        PlanError: With every reason why the two sides do not fit together.
+        MappingError: If no mapping fits, or several do.
+        CheckpointError: If the source cannot be read.
+        UsageError: If the arguments contradict each other.
+    """
+    checkpoint = open(source, like=like)
+    model = _open_like(like)
+    family, target = _families(checkpoint, model, to)
+    read = Side(family, _own(checkpoint.manifest, family), label=checkpoint.label)
+    written = Side(
+        target,
+        _own(model.manifest, target) if model is not None else None,
+        label=model.label if model is not None else "the target",
+    )
+    wanted = get_dtype(dtype) if dtype is not None else None
+    required = Law(require) if require is not None else None
+    if family == target and mapping is None:
+        made = make_copy_plan(read, written, dtype=wanted)
+    else:
+        request = make_request(
+            read,
+            written,
+            mapping=mapping,
+            folders=tuple(Path(folder) for folder in mapping_folders),
+            sizes={**read_sizes(checkpoint.path), **(sizes or {})},
+            dtype=wanted,
+            require=required,
+        )
+        made = make_plan(request)
+    structure = (model or checkpoint).structure if target == "keras" else None
+    return Conversion(made, checkpoint, structure)
+
+
+def convert(
+    source: object,
+    target: str | os.PathLike[str],
+    *,
+    mapping: Mapping | str | None = None,
+    to: str | None = None,
+    like: object = None,
+    sizes: Dict[str, int] | None = None,
+    dtype: str | DType | None = None,
+    require: str | Law | None = None,
+    mapping_folders: Paths = (),
+    format: str | None = None,  # noqa: A002  # the word that every caller uses
+    max_shard_size: int | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Written:
+    """Plan and write in one call; see :func:`plan` and :meth:`Conversion.save`.
+
+    Args:
+        source: What to read, see the module.
+        target: The file to write; its ending says the format.
+        mapping: As in :func:`plan`, like all up to ``mapping_folders``.
+        to: By default what the format of the target can hold.
+        like: See :func:`plan`.
+        sizes: See :func:`plan`.
+        dtype: See :func:`plan`.
+        require: See :func:`plan`.
+        mapping_folders: See :func:`plan`.
+        format: Identifier of the target's format, where the ending does not say it.
+        max_shard_size: Largest size of one file in bytes, or ``None`` for one file.
+        force: Whether a target that exists is replaced.
+        progress: Called with each progress event.
+    """
+    with open(source, like=like) as checkpoint:
+        conversion = plan(
+            checkpoint,
+            mapping=mapping,
+            to=to or default_family(target, like=like, format=format),
+            like=like,
+            sizes=sizes,
+            dtype=dtype,
+            require=require,
+            mapping_folders=mapping_folders,
+        )
+        return conversion.save(
+            target, format=format, max_shard_size=max_shard_size, force=force, progress=progress
+        )
+
+
+def default_family(
+    target: str | os.PathLike[str],
+    *,
+    like: object = None,
+    format: str | None = None,  # noqa: A002  # the word that every caller uses
+) -> Family:
+    """Return whose names and layouts a new file gets when nobody says it.
+
+    What the format can hold decides; then what the target shall look like. A file of a format that
+    holds both (safetensors, npz) is written for PyTorch.
+
+    Args:
+        target: The file to write.
+        like: What the target must look like, or ``None``.
+        format: Identifier of the target's format, where the ending does not say it.
+    """
+    family = target_format(Path(target), format).family
+    if family is not None:
+        return family
+    model = _open_like(like)
+    if model is not None and model.manifest.family is not None:
+        return model.manifest.family
+    return "torch"
+
+
+def formats() -> tuple[Format, ...]:
+    """Return every format: what is read, what is written, what must be installed for it."""
+    return FORMATS
+
+
+def _open_like(like: object) -> Checkpoint | None:
+    from converter.live.factory import build, is_factory
+
+    if like is None or isinstance(like, Checkpoint):
+        return like
+    if isinstance(like, str) and is_factory(like):
+        return open(build(like, {}, family=None, meta=True))
+    return open(like)
+
+
+def _families(source: Checkpoint, like: Checkpoint | None, to: str | None) -> tuple[Family, Family]:
+    """Return the family of the source and that of the target."""
+    if to not in (None, "keras", "torch"):
+        raise UsageError(f"cannot convert to '{to}'", hint="the families are keras and torch")
+    target: Family | None = "keras" if to == "keras" else "torch" if to == "torch" else None
+    wanted = like.manifest.family if like is not None else None
+    if like is not None and target is not None and wanted is not None and target != wanted:
+        raise UsageError(f"cannot convert to {target} like {like.label}: that is {wanted}")
+    target = target or wanted
+    family = source.manifest.family
+    if family is None and target is None:
+        raise UsageError(
+            f"cannot tell whose tensors {source.label} holds",
+            hint="say what to convert to: --to torch, or --to keras",
+        )
+    if family is None:
+        family = "torch" if target == "keras" else "keras"
+    return family, target or ("torch" if family == "keras" else "keras")
+
+
+def _own(manifest: Manifest, family: Family) -> Manifest:
+    """Return a manifest that says its family."""
+    return manifest if manifest.family == family else manifest.of_family(family)
+
+
+def _path(path: Any) -> Path | None:
+    return None if path is None else Path(path)

@@ -1,0 +1,88 @@
+"""The two sides of a plan, asked for the tensors of one slot.
+
+A side is a manifest, or nothing: without ``--like`` the target is whatever the source becomes, so
+every tensor that a kind can have is possible there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from converter.mapping.claims import claimed
+from converter.mapping.rules import Pairing, Slot
+from converter.tensors.manifest import Family, Manifest
+from converter.tensors.spec import TensorSpec
+
+
+@dataclass(frozen=True, slots=True)
+class SlotTensors:
+    """The tensors of one slot on one side.
+
+    Attributes:
+        names: What they are called there.
+        specs: Their specs, or ``None`` where the side is open or one of them is absent.
+        absent: Names that the side does not have; empty for an open side.
+        is_open: Whether the side has no manifest, so that presence is for the other to decide.
+    """
+
+    names: tuple[str, ...]
+    specs: tuple[TensorSpec, ...] | None
+    absent: tuple[str, ...]
+    is_open: bool
+
+    @property
+    def is_present(self) -> bool:
+        """Whether all tensors of the slot are there."""
+        return bool(self.names) and self.specs is not None
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether none of them is there."""
+        return not self.is_open and len(self.absent) == len(self.names)
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a plan.
+
+    Attributes:
+        family: Whose names these are.
+        manifest: What is there; ``None`` for an open side.
+        names: Canonical name to the name in the manifest (prefixes of PyTorch checkpoints).
+        label: What messages call this side.
+    """
+
+    family: Family
+    manifest: Manifest | None
+    names: Mapping[str, str] = field(default_factory=dict)
+    label: str = ""
+
+    def tensors(self, pairing: Pairing, position: int) -> SlotTensors:
+        """Return the tensors of one slot of a pairing."""
+        slot = pairing.kind.slots[position]
+        wanted = slot.keras if self.family == "keras" else slot.torch
+        if self.manifest is None:
+            names = tuple(self._open_name(pairing, slot, name) for name in wanted)
+            return SlotTensors(names, None, (), is_open=True)
+        found = claimed(pairing, self.manifest, self.family, self.names)[position]
+        names = tuple(
+            name if name is not None else self._open_name(pairing, slot, part)
+            for name, part in zip(found, wanted, strict=True)
+        )
+        absent = tuple(name for name, one in zip(names, found, strict=True) if one is None)
+        specs = None if absent else tuple(self.spec(name) for name in names)
+        return SlotTensors(names, specs, absent, is_open=False)
+
+    def spec(self, name: str) -> TensorSpec:
+        """Return the spec of a tensor, also of a tied name."""
+        if self.manifest is None:
+            raise KeyError(name)
+        return self.manifest[self.manifest.ties.get(name, name)]
+
+    def _open_name(self, pairing: Pairing, slot: Slot, part: str) -> str:
+        del slot
+        if self.family == "keras":
+            return f"{pairing.layer}/{part}" if pairing.layer else part
+        canonical = f"{pairing.module}.{part}" if pairing.module else part
+        return self.names.get(canonical, canonical)

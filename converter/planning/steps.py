@@ -1,0 +1,239 @@
+"""From one slot of one pairing to the step that transfers its tensors, or the reason why not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from converter.algebra.base import Operation
+from converter.algebra.chain import chain
+from converter.algebra.values import Cast, Constant, Derive, Expect
+from converter.errors import OperationError, Problem, shape_text
+from converter.mapping.rules import Pairing, Scalar, Slot
+from converter.planning.binding import bind_slot
+from converter.planning.plan import Dropped, Step
+from converter.planning.sides import Side, SlotTensors
+from converter.tensors.dtype import DType, Shape, get_dtype
+from converter.tensors.manifest import Family
+from converter.tensors.spec import TensorSpec
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one slot gives.
+
+    Attributes:
+        step: The step, or ``None``.
+        targets: Specs of what the step writes.
+        dropped: Source tensors left behind, with the reason.
+        problems: Reasons why there is no step.
+    """
+
+    step: Step | None = None
+    targets: tuple[TensorSpec, ...] = ()
+    dropped: list[Dropped] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class StepMaker:
+    """Makes the steps of a plan in one direction.
+
+    Attributes:
+        source: The side that is read.
+        target: The side that is written.
+        dtype: Type that floating-point targets get, or ``None`` to keep what the target has, or
+            else the source.
+    """
+
+    source: Side
+    target: Side
+    dtype: DType | None
+
+    @property
+    def to(self) -> Family:
+        """The family that is written."""
+        return self.target.family
+
+    def make(self, pairing: Pairing, position: int) -> Outcome:
+        """Return the step of one slot of a pairing."""
+        slot = pairing.kind.slots[position]
+        source = self.source.tensors(pairing, position)
+        target = self.target.tensors(pairing, position)
+        if not source.names and not target.names:
+            return Outcome()
+        if not target.names:
+            return self._without_counterpart(slot, source)
+        if source.is_present and (target.is_present or target.is_open):
+            return self._transfer(pairing, slot, source, target)
+        if source.is_present and target.is_absent:
+            return self._unwanted(pairing, slot, source)
+        if source.is_absent or not source.names:
+            return self._made_at_target(pairing, position, target)
+        return Outcome(problems=[_partial(pairing, self.source, source, target)])
+
+    def _transfer(
+        self, pairing: Pairing, slot: Slot, source: SlotTensors, target: SlotTensors
+    ) -> Outcome:
+        keras, torch = (source, target) if self.to == "torch" else (target, source)
+        specs = source.specs or ()
+        try:
+            forward = bind_slot(slot, keras=keras.specs, torch=torch.specs, sizes=pairing.sizes)
+            operation = forward if self.to == "torch" else forward.inverse()
+            shapes = operation.infer([spec.shape for spec in specs])
+            dtypes = operation.infer_dtypes([spec.dtype for spec in specs])
+        except OperationError as error:
+            return Outcome(problems=[self._misfit(pairing, error, source, target)])
+        wanted = self._dtypes(dtypes, target)
+        problem = self._difference(pairing, target, shapes, dtypes, wanted)
+        if problem is not None:
+            return Outcome(problems=[problem])
+        for index, (before, after) in enumerate(zip(dtypes, wanted, strict=True)):
+            if before != after:
+                operation = chain(operation, Cast(before, after, index, len(dtypes)))
+        made = list(zip(shapes, wanted, strict=True))
+        return self._outcome(pairing, (source.names, target.names), operation, made)
+
+    def _outcome(
+        self,
+        pairing: Pairing,
+        names: tuple[tuple[str, ...], tuple[str, ...]],
+        operation: Operation,
+        made: Sequence[tuple[Shape, DType]],
+    ) -> Outcome:
+        sources, targets = names
+        step = Step(sources, targets, operation, str(pairing.rule), pairing.layer, pairing.module)
+        specs = tuple(
+            TensorSpec(name, shape, dtype)
+            for name, (shape, dtype) in zip(targets, made, strict=True)
+        )
+        return Outcome(step, specs)
+
+    def _dtypes(self, dtypes: tuple[DType, ...], target: SlotTensors) -> tuple[DType, ...]:
+        kept = tuple(spec.dtype for spec in target.specs) if target.specs is not None else dtypes
+        return tuple(
+            self.dtype if self.dtype is not None and one.is_floating else after
+            for one, after in zip(dtypes, kept, strict=True)
+        )
+
+    def _difference(
+        self,
+        pairing: Pairing,
+        target: SlotTensors,
+        shapes: tuple[Shape, ...],
+        dtypes: tuple[DType, ...],
+        wanted: tuple[DType, ...],
+    ) -> Problem | None:
+        for index, spec in enumerate(target.specs or ()):
+            if spec.shape != shapes[index]:
+                text = (
+                    f"the rule gives shape {shape_text(shapes[index])}, "
+                    f"{self.target.label} needs {shape_text(spec.shape)}"
+                )
+                return Problem("mismatched", spec.name, text, str(pairing.rule))
+            both_floating = dtypes[index].is_floating and wanted[index].is_floating
+            if dtypes[index] != wanted[index] and not both_floating:
+                text = f"the source is {dtypes[index]}, {self.target.label} needs {wanted[index]}"
+                return Problem("mismatched", spec.name, text, str(pairing.rule))
+        return None
+
+    def _misfit(
+        self, pairing: Pairing, error: OperationError, source: SlotTensors, target: SlotTensors
+    ) -> Problem:
+        undetermined = error.summary.startswith("the size of")
+        kind = "undetermined" if undetermined else "mismatched"
+        names = ", ".join(f"'{name}'" for name in source.names)
+        into = ", ".join(f"'{name}'" for name in target.names)
+        shapes = " ".join(shape_text(spec.shape) for spec in source.specs or ())
+        text = f"from {names} {shapes}: {error.summary}"
+        return Problem(kind, into, text, str(pairing.rule), hint=error.hint)
+
+    def _without_counterpart(self, slot: Slot, source: SlotTensors) -> Outcome:
+        if source.is_open:
+            return Outcome()
+        family = "PyTorch" if self.to == "torch" else "Keras"
+        why = slot.why or f"{family} has no such tensor."
+        there = (name for name in source.names if name not in source.absent)
+        return Outcome(dropped=[Dropped(name, why) for name in there])
+
+    def _unwanted(self, pairing: Pairing, slot: Slot, source: SlotTensors) -> Outcome:
+        """The source has the tensor and the target does not: fine where it is a constant."""
+        specs = source.specs or ()
+        if slot.operation == "constant" and len(specs) == 1:
+            operation = Expect(_number(slot.value), specs[0].shape, specs[0].dtype)
+            return self._outcome(pairing, (source.names, ()), operation, [])
+        problems = [
+            Problem("unexpected", spec.name, f"{self.target.label} has no place for it",
+                    str(pairing.rule))
+            for spec in specs
+        ]  # fmt: skip
+        return Outcome(problems=problems)
+
+    def _made_at_target(self, pairing: Pairing, position: int, target: SlotTensors) -> Outcome:
+        slot = pairing.kind.slots[position]
+        if target.is_absent:
+            return Outcome()
+        if slot.operation not in ("constant", "derived"):
+            if slot.optional and target.is_open:
+                return Outcome()
+            problems = [
+                Problem("missing", name, f"{self.source.label} has no such tensor",
+                        str(pairing.rule))
+                for name in target.names
+            ]  # fmt: skip
+            return Outcome(problems=problems)
+        found = self._like_siblings(pairing, position, target)
+        if found is None:
+            return Outcome()
+        shape, dtype = found
+        make = Constant if slot.operation == "constant" else Derive
+        operation = make(_number(slot.value), shape, dtype)
+        return self._outcome(pairing, ((), target.names), operation, [(shape, dtype)])
+
+    def _like_siblings(
+        self, pairing: Pairing, position: int, target: SlotTensors
+    ) -> tuple[Shape, DType] | None:
+        """Return shape and dtype of a tensor that the source lacks: the target's, or a sibling's.
+
+        A missing gamma has the shape of the beta, mean or variance beside it; a counter has none.
+        """
+        slot = pairing.kind.slots[position]
+        if target.specs is not None:
+            return target.specs[0].shape, target.specs[0].dtype
+        if slot.operation == "derived":
+            return (), get_dtype("int64" if isinstance(slot.value, int) else "float32")
+        for other, sibling in enumerate(pairing.kind.slots):
+            if (
+                other == position
+                or sibling.pattern != slot.pattern
+                or sibling.operation
+                not in (
+                    None,
+                    "constant",
+                )
+            ):
+                continue
+            outcome = self._sibling(pairing, other)
+            if outcome is not None:
+                return outcome
+        return None
+
+    def _sibling(self, pairing: Pairing, position: int) -> tuple[Shape, DType] | None:
+        source = self.source.tensors(pairing, position)
+        target = self.target.tensors(pairing, position)
+        if not source.is_present or target.is_absent:
+            return None
+        outcome = self._transfer(pairing, pairing.kind.slots[position], source, target)
+        if not outcome.targets:
+            return None
+        return outcome.targets[0].shape, outcome.targets[0].dtype
+
+
+def _number(value: Scalar | None) -> float | int:
+    return value if isinstance(value, int | float) else 0
+
+
+def _partial(pairing: Pairing, side: Side, source: SlotTensors, target: SlotTensors) -> Problem:
+    lacking = ", ".join(f"'{name}'" for name in source.absent)
+    where = ", ".join(f"'{name}'" for name in target.names)
+    return Problem("missing", where, f"{side.label} lacks {lacking}", str(pairing.rule))
