@@ -1,1 +1,105 @@
-"""Weightferry: move trained weights between Keras, PyTorch, safetensors and ONNX, and prove it."""
+"""Weightferry: move trained weights between Keras, PyTorch, safetensors and ONNX, and prove it.
+
+Names are imported on first use, so that ``import converter`` costs next to nothing and loads no
+framework.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from converter._version import __version__
+from converter.errors import (
+    CheckpointError,
+    ConverterError,
+    CorruptFileError,
+    MappingError,
+    MappingFileError,
+    MissingDependencyError,
+    OperationError,
+    PlanError,
+    Problem,
+    TargetExistsError,
+    UnknownFormatError,
+    UnsafeFileError,
+    UnsupportedFileError,
+    UsageError,
+    WriteError,
+)
+
+if TYPE_CHECKING:
+    from converter.algebra.base import Law
+    from converter.api import convert, list_formats, open, plan, validate  # noqa: A004  # our verb
+    from converter.execution.conversion import Conversion
+    from converter.execution.executor import Written
+    from converter.formats.base import Checkpoint
+    from converter.planning.plan import Plan, Step
+    from converter.tensors.manifest import Manifest
+    from converter.tensors.spec import LayerSpec, TensorSpec
+    from converter.validation.report import Report
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "Conversion",
+    "ConverterError",
+    "CorruptFileError",
+    "Law",
+    "LayerSpec",
+    "Manifest",
+    "MappingError",
+    "MappingFileError",
+    "MissingDependencyError",
+    "OperationError",
+    "Plan",
+    "PlanError",
+    "Problem",
+    "Report",
+    "Step",
+    "TargetExistsError",
+    "TensorSpec",
+    "UnknownFormatError",
+    "UnsafeFileError",
+    "UnsupportedFileError",
+    "UsageError",
+    "WriteError",
+    "Written",
+    "__version__",
+    "convert",
+    "list_formats",
+    "open",
+    "plan",
+    "validate",
+]
+
+_PLACES = {
+    "Checkpoint": "converter.formats.base",
+    "Conversion": "converter.execution.conversion",
+    "Law": "converter.algebra.base",
+    "LayerSpec": "converter.tensors.spec",
+    "Manifest": "converter.tensors.manifest",
+    "Plan": "converter.planning.plan",
+    "Report": "converter.validation.report",
+    "Step": "converter.planning.plan",
+    "TensorSpec": "converter.tensors.spec",
+    "Written": "converter.execution.executor",
+    "convert": "converter.api",
+    "list_formats": "converter.api",
+    "open": "converter.api",
+    "plan": "converter.api",
+    "validate": "converter.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    place = _PLACES.get(name)
+    if place is None:
+        raise AttributeError(f"module 'converter' has no attribute '{name}'")
+    found = getattr(importlib.import_module(place), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

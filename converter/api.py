@@ -200,7 +200,7 @@ def default_family(
     return "torch"
 
 
-def formats() -> tuple[Format, ...]:
+def list_formats() -> tuple[Format, ...]:
     """Return every format: what is read, what is written, what must be installed for it."""
     return FORMATS
 
