@@ -1,0 +1,87 @@
+"""What a mapping says besides its rules: tensors without counterpart, ties, requirements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as Dict
+
+from converter.mapping.claims import join
+from converter.mapping.rule_index import owners
+from converter.mapping.rules import Mapping, Pairing
+from converter.mapping.template import Template
+from converter.tensors.manifest import Family, Manifest
+
+_NO_MAPPING: Dict[str, str] = {}
+
+
+def expand_drops(
+    mapping: Mapping, keras: Manifest | None, torch: Manifest | None, torch_names: Dict[str, str]
+) -> dict[tuple[Family, str], str]:
+    """Return the tensors without counterpart, by side and name in the manifest, with the reason.
+
+    A drop whose name is that of a module or layer is about everything below it.
+    """
+    dropped: dict[tuple[Family, str], str] = {}
+    keras_names = {name: name for name in keras.tensors} if keras is not None else _NO_MAPPING
+    for drop in mapping.drops:
+        template = Template.parse(drop.name, mapping.tables, drop.side)
+        names, separator = (keras_names, "/") if drop.side == "keras" else (torch_names, ".")
+        if drop.side == "torch" and torch is None:
+            continue
+        for canonical, name in names.items():
+            places = owners(canonical, separator)
+            if any(place and template.match(place) is not None for place in places):
+                dropped[drop.side, name] = drop.why
+    return dropped
+
+
+def expand_ties(
+    mapping: Mapping,
+    pairings: tuple[Pairing, ...],
+    torch: Manifest | None,
+    torch_names: Dict[str, str],
+) -> dict[str, str]:
+    """Return further PyTorch name to the name that the rules write.
+
+    Where the PyTorch side is known, a tie counts when the further name is there; where it is still
+    to be made, when the mapping says that copies are written.
+    """
+    ties: dict[str, str] = {}
+    made: list[str] = []
+    if torch is None and mapping.ties:
+        made = [
+            join(pairing.module, part, ".")
+            for pairing in pairings
+            for slot in pairing.kind.slots
+            for part in slot.torch
+        ]
+    for tie in mapping.ties:
+        further = Template.parse(tie.torch, mapping.tables, "torch")
+        first = Template.parse(tie.of, mapping.tables, "torch")
+        if torch is not None:
+            for canonical, name in torch_names.items():
+                bindings = further.match(canonical)
+                other = first.fill(bindings) if bindings is not None else None
+                if other is not None:
+                    ties[name] = torch_names.get(other, other)
+        elif tie.write == "copy":
+            for canonical in made:
+                bindings = first.match(canonical)
+                other = further.fill(bindings) if bindings is not None else None
+                if other is not None:
+                    ties[other] = canonical
+    return ties
+
+
+def assumptions_of(mapping: Mapping) -> tuple[str, ...]:
+    """Return what must hold for equal weights to give equal outputs, a sentence each."""
+    sides = {"keras": "Keras layer", "torch": "PyTorch module"}
+    return tuple(
+        f"{sides[one.side]} '{one.name}' has {one.attribute} {_value(one.equals)}: {one.why}."
+        for one in mapping.requirements
+    )
+
+
+def _value(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return repr(value) if isinstance(value, str) else str(value)
