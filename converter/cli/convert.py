@@ -9,7 +9,6 @@ import typer
 
 from converter.cli import options
 from converter.cli.failures import reporting
-from converter.cli.plan import family_of
 
 if TYPE_CHECKING:
     from converter.cli import schema
@@ -42,6 +41,16 @@ def convert(
         str | None,
         typer.Option("--max-shard-size", metavar="SIZE", help="Split into files of at most this."),
     ] = None,
+    target_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format", metavar="ID", help="The target's format, where its ending does not say it."
+        ),
+    ] = None,
+    sidecar: Annotated[
+        bool,
+        typer.Option("--sidecar", help="Also write TARGET.provenance.json, with every tensor."),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a target that exists.")] = False,
     select: options.Select = None,
     architecture: options.Architecture = None,
@@ -60,7 +69,7 @@ def convert(
             conversion = api.plan(
                 checkpoint,
                 mapping=mapping,
-                to=to.value if to else family_of(target),
+                to=to.value if to else api.default_family(target, like=like, format=target_format),
                 like=like,
                 sizes=parse_axis_sizes(sizes or []),
                 dtype=dtype,
@@ -68,7 +77,12 @@ def convert(
             )
             with Bar() as progress:
                 written = conversion.save(
-                    target, force=force, max_shard_size=limit, progress=progress
+                    target,
+                    format=target_format,
+                    force=force,
+                    max_shard_size=limit,
+                    sidecar=sidecar,
+                    progress=progress,
                 )
             found = describe(str(source), conversion.plan, written)
         if json:

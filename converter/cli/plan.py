@@ -47,11 +47,14 @@ def plan(
         from converter.cli.sizes import parse_axis_sizes
         from converter.execution.plan_report import plan_report
 
+        wanted: str | None = to.value if to else None
+        if wanted is None and target is not None:
+            wanted = api.default_family(target, like=like)
         with api.open(source, select=select, architecture=architecture) as checkpoint:
             conversion = api.plan(
                 checkpoint,
                 mapping=mapping,
-                to=to.value if to else family_of(target),
+                to=wanted,
                 like=like,
                 sizes=parse_axis_sizes(sizes or []),
                 dtype=dtype,
@@ -62,16 +65,6 @@ def plan(
             render.line(schema.dump(found))
         else:
             show(found, every=every)
-
-
-def family_of(target: Path | None) -> str | None:
-    """Return whose layout the format of a target holds, or ``None`` where it holds either."""
-    if target is None:
-        return None
-    from converter.formats import registry
-
-    family: str | None = registry.target_format(target).family
-    return family
 
 
 def show(found: PlanReport, *, every: bool) -> None:

@@ -73,6 +73,46 @@ class Written(msgspec.Struct, frozen=True):
     schema: int = VERSION
 
 
+Number = float | str | None  # texts are "nan", "inf" and "-inf"
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One output or tensor of both sides, compared.
+
+    ``error`` and ``floor`` are relative L2, ``floors`` is the first in units of the second;
+    ``where`` is the index of the largest absolute difference.
+    """
+
+    name: str
+    other: str
+    verdict: str
+    shape: list[int]
+    error: Number
+    floor: Number
+    floors: Number
+    max_absolute: Number
+    max_relative: Number
+    where: list[int]
+    cosine: Number
+    note: str
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What ``validate`` found: ``verdict`` is ``pass``, ``warn`` or ``fail``.
+
+    ``level`` is ``outputs`` where both models were run, and ``values`` where tensors were compared
+    without running them; ``compared`` counts also those that have no row.
+    """
+
+    level: str
+    verdict: str
+    compared: int
+    rows: list[Row]
+    notices: list[str]
+    settings: dict[str, Any]
+    schema: int = VERSION
+
+
 class Format(msgspec.Struct, frozen=True):
     """One format: whether this version reads and writes it, and what has to be installed."""
 
@@ -205,6 +245,7 @@ def results() -> dict[str, type[msgspec.Struct]]:
         "inspect": Checkpoint,
         "plan": PlanReport,
         "convert": Written,
+        "validate": Report,
         "formats": Formats,
         "mappings list": Mappings,
         "mappings show": Mapping,

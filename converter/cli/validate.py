@@ -2,8 +2,73 @@
 
 from __future__ import annotations
 
-EXAMPLES = ("converter validate digits.keras digits.safetensors --torch net.py:Digits",)
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from converter.cli import options
+from converter.cli.failures import DIFFERENT, reporting
+
+EXAMPLES = (
+    "converter validate model.keras model.safetensors --torch network.py:build",
+    "converter validate densenet121.keras densenet121.safetensors --mapping densenet",
+)
 
 
-def validate() -> None:
-    """Validate."""
+def validate(
+    source: options.Source,
+    target: Annotated[
+        Path, typer.Argument(metavar="TARGET", help="What the source was converted to.")
+    ],
+    *,
+    keras: Annotated[
+        str | None,
+        typer.Option(
+            "--keras",
+            metavar="FACTORY",
+            help="What builds the Keras model, such as keras.applications:VGG16.",
+        ),
+    ] = None,
+    torch: Annotated[
+        str | None,
+        typer.Option(
+            "--torch",
+            metavar="FACTORY",
+            help="What builds the PyTorch module, such as network.py:build.",
+        ),
+    ] = None,
+    inputs: Annotated[
+        Path | None,
+        typer.Option(
+            "--inputs", metavar="NPZ", help="Inputs to run on; by default random ones by --seed."
+        ),
+    ] = None,
+    mapping: options.MappingName = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the random inputs.")] = 0,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Run both models on the same inputs and compare; exit code 1 when they differ."""
+    with reporting(json=json, debug=debug):
+        import msgspec
+
+        from converter import api
+        from converter.cli import render, schema
+
+        report = api.validate(
+            source,
+            target,
+            keras=keras,
+            torch=torch,
+            inputs=inputs,
+            mapping=mapping,
+            seed=seed,
+        )
+        if json:
+            render.line(schema.dump(msgspec.convert(report.to_json(), schema.Report)))
+        else:
+            for text in report.lines():
+                render.line(text)
+        if not report.passed:
+            raise typer.Exit(DIFFERENT)

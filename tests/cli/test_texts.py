@@ -11,7 +11,6 @@ from converter.cli.render import Column, plain_table
 from converter.cli.sizes import parse_axis_sizes, parse_size, size_text
 from converter.errors import UsageError
 
-
 NO_AXIS = """it is not of the form axis=size
   expected  the name of an axis and a whole number, as in heads=12"""
 
