@@ -77,14 +77,11 @@ class Hdf5Tree:
         self._start = offset
         self._length = source.size - offset if length is None else length
         self._path = source.path
-        with _one_error(self._path):
+        with one_error(self._path):
             self._open()
 
     def _open(self) -> None:
-        import h5py
-
-        window = io.BufferedReader(self._source.window(self._start, self._length), _BUFFER_BYTES)
-        self._file: Any = h5py.File(window, "r")
+        self._file: Any = open_hdf5(self._source, self._start, self._length)
         try:
             walk = _Walk(self._path, self._length, self._file)
             walk.run()
@@ -118,7 +115,7 @@ class Hdf5Tree:
                 check_bools(raw, path, self._path)
             array = raw.view(dtype.numpy).reshape(dataset.shape)
         else:
-            with _one_error(self._path):
+            with one_error(self._path):
                 return _through_hdf5(self._inside[path], dataset)
         if dataset.element.swapped:
             array = array.byteswap()
@@ -136,6 +133,14 @@ class Hdf5Tree:
         """Close HDF5; contiguous datasets can still be read."""
         self._inside = {}
         self._file.close()
+
+
+def open_hdf5(source: SourceFile, offset: int = 0, length: int | None = None) -> Any:
+    """Return an ``h5py.File`` over a range of a file; HDF5 cannot reach any other file from it."""
+    import h5py
+
+    window = io.BufferedReader(source.window(offset, length), _BUFFER_BYTES)
+    return h5py.File(window, "r")
 
 
 def check_bools(raw: Array, path: str, file: Path) -> None:
@@ -164,7 +169,7 @@ def _through_hdf5(dataset_id: Any, dataset: Hdf5Dataset) -> Array:
 
 
 @contextmanager
-def _one_error(path: Path) -> Iterator[None]:
+def one_error(path: Path) -> Iterator[None]:
     """Turn whatever HDF5 and h5py raise on a damaged file into one error."""
     try:
         yield

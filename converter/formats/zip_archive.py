@@ -140,6 +140,20 @@ class ZipArchive:
         self.verify(name)
         return self.source.view(*self.locate(name))
 
+    def open(self, name: str) -> tuple[SourceFile, int, int]:
+        """Return a file that holds a member's content, and its offset and size there, in bytes.
+
+        A compressed member is inflated, with its checksum checked; a stored one is only located.
+
+        Raises:
+            KeyError: If there is no such member.
+            CorruptFileError: If its content is not what the directory says.
+        """
+        member = self.members[name]
+        if member.is_compressed:
+            return self._inflate(member), 0, member.size
+        return (self.source, *self.locate(name))
+
     def release(self, name: str) -> None:
         """Give back the memory that views of a member have touched."""
         member = self.members[name]
