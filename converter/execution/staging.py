@@ -156,14 +156,13 @@ class StagedTarget:
             raise write_error(error, path) from error
         _check_kind(path, status)
         for source in self._sources:
-            with contextlib.suppress(OSError):  # a source that is gone cannot be written over
-                if os.path.samestat(status, source.stat()):
-                    raise WriteError(
-                        cannot_write(path, "it is the source itself"),
-                        facts=[("source", str(source)), ("target", str(path))],
-                        hint="give the target another name",
-                        written=NOTHING,
-                    )
+            if _is_same(status, source):
+                raise WriteError(
+                    cannot_write(path, "it is the source itself"),
+                    facts=[("source", str(source)), ("target", str(path))],
+                    hint="give the target another name",
+                    written=NOTHING,
+                )
         if not self._force:
             raise _exists(path)
 
@@ -244,6 +243,13 @@ def _check_kind(path: Path, status: os.stat_result) -> None:
             facts=[("path", str(path))],
             written=NOTHING,
         )
+
+
+def _is_same(status: os.stat_result, source: Path) -> bool:
+    try:
+        return os.path.samestat(status, source.stat())
+    except OSError:  # a source that is gone cannot be written over
+        return False
 
 
 def _exists(path: Path) -> TargetExistsError:

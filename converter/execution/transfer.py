@@ -174,17 +174,22 @@ class Transfer:
         for block in step.operation.stream(arrays, _block_bytes(self._size(step))):
             name = step.targets[block.target]
             array = self._checked(name, block)
-            for target in (name, *self._aliases.get(name, ())):
-                self._write(target, block.start, array)
-                self._written[target] = block.start + array.size
-                yield target, array.nbytes
+            yield from self._put(name, block.start, array)
             since_release += array.nbytes
-            if since_release >= MAPPED_BYTES:
+            # An empty block says that the next one has touched as many pages as it may.
+            if since_release >= MAPPED_BYTES or not array.size:
                 for source in step.sources:
                     self._source.release(source)
                 since_release = 0
         del arrays
         self._done(step)
+
+    def _put(self, name: str, start: int, array: Array) -> Iterator[tuple[str, int]]:
+        if array.size:
+            for target in (name, *self._aliases.get(name, ())):
+                self._write(target, start, array)
+                self._written[target] = start + array.size
+                yield target, array.nbytes
 
     def _read(self, name: str) -> Array:
         # Readers of maps are quick here; those that decompress need not be safe for threads.
