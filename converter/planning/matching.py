@@ -47,7 +47,7 @@ def make_request(
         MappingError: If no mapping fits, several do, or the one named cannot be used.
     """
     keras, torch = (source, target) if source.family == "keras" else (target, source)
-    chosen = _choose(keras.manifest, torch.manifest, mapping, folders)
+    chosen = _choose(keras.manifest, torch.manifest, mapping, folders, sizes or {})
     if chosen is None:
         request = _by_kind(source, target, keras.manifest, sizes or {})
     else:
@@ -83,6 +83,7 @@ def _choose(
     torch: Manifest | None,
     mapping: Mapping | str | None,
     folders: tuple[Path, ...],
+    sizes: Dict[str, int],
 ) -> Mapping | None:
     """Return the mapping to use, ``None`` for conversion by kind."""
     if isinstance(mapping, Mapping):
@@ -95,16 +96,20 @@ def _choose(
             )
         return None
     if mapping is not None:
-        return library.get(mapping, folders=folders)
+        return library.get(mapping, folders)
     manifest = keras if keras is not None else torch
     if manifest is None:
         raise MappingError("cannot find a mapping: neither side is known")
-    found = identify(manifest, folders=folders)
+    known = library.load_all(folders)
+    found = identify(manifest, mappings=known, sizes=sizes)
     if found is not None or keras is not None:
         return found
+    near = nearest(manifest, mappings=known, sizes=sizes)
     raise MappingError(
         "cannot find a mapping: none covers every tensor of this checkpoint",
-        facts=[("nearest", nearest(manifest, folders=folders))],
+        facts=[]
+        if near is None
+        else [("nearest", f"{near.mapping.name} covers {near.covered} of {near.total} tensors")],
         hint="name one (--mapping NAME), or give the Keras model (--like model.keras) to convert "
         "by kind",
     )

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from converter.mapping.claims import claimed
-from converter.mapping.rules import Pairing, Slot
+from converter.mapping.claims import claimed, join
+from converter.mapping.rules import Pairing
 from converter.tensors.manifest import Family, Manifest
 from converter.tensors.spec import TensorSpec
 
@@ -63,11 +63,11 @@ class Side:
         slot = pairing.kind.slots[position]
         wanted = slot.keras if self.family == "keras" else slot.torch
         if self.manifest is None:
-            names = tuple(self._open_name(pairing, slot, name) for name in wanted)
+            names = tuple(self._open_name(pairing, name) for name in wanted)
             return SlotTensors(names, None, (), is_open=True)
         found = claimed(pairing, self.manifest, self.family, self.names)[position]
         names = tuple(
-            name if name is not None else self._open_name(pairing, slot, part)
+            name if name is not None else self._open_name(pairing, part)
             for name, part in zip(found, wanted, strict=True)
         )
         absent = tuple(name for name, one in zip(names, found, strict=True) if one is None)
@@ -80,9 +80,8 @@ class Side:
             raise KeyError(name)
         return self.manifest[self.manifest.ties.get(name, name)]
 
-    def _open_name(self, pairing: Pairing, slot: Slot, part: str) -> str:
-        del slot
+    def _open_name(self, pairing: Pairing, part: str) -> str:
         if self.family == "keras":
-            return f"{pairing.layer}/{part}" if pairing.layer else part
-        canonical = f"{pairing.module}.{part}" if pairing.module else part
+            return join(pairing.layer, part, "/")
+        canonical = join(pairing.module, part, ".")
         return self.names.get(canonical, canonical)
