@@ -7,6 +7,7 @@ from collections.abc import Mapping as Dict
 
 from converter.errors import Problem
 from converter.mapping.rules import Condition, Mapping, Rule, Scalar
+from converter.mapping.template import Side, Template
 from converter.tensors.manifest import Manifest
 
 
@@ -23,15 +24,17 @@ class Circumstances:
         *,
         keras: Manifest | None,
         torch: Manifest | None,
+        keras_names: Dict[str, str],
         torch_names: Dict[str, str],
         sizes: Dict[str, int],
     ) -> None:
         self._mapping = mapping
         self._keras = keras
         self._torch = torch
+        self._keras_names = keras_names
         self._torch_names = torch_names
         self._sizes = sizes
-        self._keras_places = _places(keras.tensors, "/") if keras is not None else None
+        self._keras_places = _places(keras_names, "/") if keras is not None else None
         self._torch_places = _places(torch_names, ".") if torch is not None else None
         self.problems: list[Problem] = []
         self._truth = {name: self._holds(name, one) for name, one in mapping.conditions.items()}
@@ -68,9 +71,9 @@ class Circumstances:
             return self._holds_size(name, condition)
         found: list[bool] = []
         if condition.keras is not None and self._keras_places is not None:
-            found.append(condition.keras in self._keras_places)
+            found.append(self._is_there(condition.keras, "keras", self._keras_places))
         if condition.torch is not None and self._torch_places is not None:
-            found.append(condition.torch in self._torch_places)
+            found.append(self._is_there(condition.torch, "torch", self._torch_places))
         if not found:
             text = "cannot be decided: the checkpoint of the other side would show it"
             self.problems.append(Problem("undetermined", f"conditions.{name}", text))
@@ -80,6 +83,12 @@ class Circumstances:
             text = f"holds in {have} and not in {lack}: the two are different variants"
             self.problems.append(Problem("mismatched", f"conditions.{name}", text))
         return found[0]
+
+    def _is_there(self, name: str, side: Side, places: set[str]) -> bool:
+        if "{" not in name:
+            return name in places
+        template = Template.parse(name, self._mapping.tables, side)
+        return any(template.match(place) is not None for place in places)
 
     def _holds_size(self, name: str, condition: Condition) -> bool | None:
         size = condition.size or ""
@@ -120,7 +129,8 @@ class Circumstances:
         measure = self._mapping.measures[name]
         found: list[int] = []
         if measure.keras is not None and self._keras is not None:
-            found += _axis(self._keras, measure.keras[0], measure.keras[1])
+            tensor, axis = measure.keras
+            found += _axis(self._keras, self._keras_names.get(tensor, tensor), axis)
         if measure.torch is not None and self._torch is not None:
             tensor, axis = measure.torch
             found += _axis(self._torch, self._torch_names.get(tensor, tensor), axis)

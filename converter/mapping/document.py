@@ -40,6 +40,7 @@ _KEYS = (
     "drop",
     "ties",
     "prefixes",
+    "keras_prefixes",
     "aliases",
     "requires",
     "sources",
@@ -156,7 +157,8 @@ class _Reader:
             measures=self._measures,
             drops=drops,
             ties=ties,
-            prefixes=self._read_prefixes(),
+            prefixes=self._read_prefixes("prefixes", "."),
+            keras_prefixes=self._read_prefixes("keras_prefixes", "/"),
             aliases=self._texts("aliases"),
             requirements=requirements,
             sources=sources,
@@ -214,9 +216,7 @@ class _Reader:
             return None
         name, _, axis = text.removesuffix("]").rpartition("[")
         if not text.endswith("]") or not name or axis not in _AXES or "{" in name:
-            self.schema.note(
-                where, f"'{text}' is not of the form TENSOR[AXIS]"
-            )
+            self.schema.note(where, f"'{text}' is not of the form TENSOR[AXIS]")
             return None
         return name, int(axis)
 
@@ -229,9 +229,9 @@ class _Reader:
             keras = self.schema.optional(table, "keras", where)
             torch = self.schema.optional(table, "torch", where)
             size = self.schema.optional(table, "size", where)
-            for text in filter(None, (keras, torch)):
-                if "{" in text:
-                    self.schema.note(where, "a condition names one thing: no placeholders")
+            for side, text in (("keras", keras), ("torch", torch)):
+                if text is not None:
+                    self.template(text, f"{where}.{side}", "keras" if side == "keras" else "torch")
             if (size is None) == (keras is None and torch is None):
                 self.schema.note(where, "needs 'keras' or 'torch' or both, or else 'size'")
             if (size is None) != ("equals" not in table):
@@ -359,13 +359,13 @@ class _Reader:
             found.append(Requirement(side, name, attribute, table.get("equals"), why))
         return tuple(found)
 
-    def _read_prefixes(self) -> tuple[str, ...]:
+    def _read_prefixes(self, key: str, mark: str) -> tuple[str, ...]:
         prefixes = []
-        for index, entry in enumerate(self.schema.items(self._top.get("prefixes", []), "prefixes")):
-            where = f"prefixes[{index}]"
+        for index, entry in enumerate(self.schema.items(self._top.get(key, []), key)):
+            where = f"{key}[{index}]"
             prefix = self.schema.text(entry, where)
-            if not prefix.endswith(".") or prefix.startswith(".") or ".." in prefix:
-                self.schema.note(where, "must be whole components, such as 'bert.'")
+            if not prefix.endswith(mark) or prefix.startswith(mark) or mark * 2 in prefix:
+                self.schema.note(where, f"must be whole components, such as 'bert{mark}'")
             prefixes.append(prefix)
         return tuple(sorted(prefixes, key=len, reverse=True))
 

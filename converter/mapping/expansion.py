@@ -13,16 +13,16 @@ from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
 
 from converter.errors import Problem
+from converter.mapping.canonical import Names, canonical_keras, canonical_torch
 from converter.mapping.catalogue import Catalogue
 from converter.mapping.circumstances import Circumstances
 from converter.mapping.claims import claimed, claimed_names, join
-from converter.mapping.extras import assumptions_of, expand_drops, expand_ties
+from converter.mapping.extras import expand_drops, expand_ties
 from converter.mapping.layer_checks import check_layers
 from converter.mapping.rule_index import ReadRule, RuleIndex, owners
 from converter.mapping.rules import Kind, Mapping, Pairing
 from converter.mapping.schema import near
 from converter.mapping.template import Bindings, Side
-from converter.mapping.torch_names import TorchNames, canonical_names
 from converter.tensors.manifest import Family, Manifest
 
 
@@ -37,10 +37,10 @@ class Expansion:
         ties: Further PyTorch name to the name that is written, as in the manifest where there is
             one.
         torch_names: Canonical PyTorch name to the name in the manifest.
-        prefix: What stands before the canonical names in the manifest.
+        prefix: What stands before the canonical PyTorch names in the manifest.
         problems: Conflicts, undecided conditions, names that cannot be made.
-        assumptions: What equal weights need and names cannot show, as whole sentences.
-        unfilled: What rules recognise in PyTorch names alone while the Keras name needs a placeholder
+        assumptions: What was found out from the names, as whole sentences.
+        unfilled: What rules recognise in PyTorch names while the Keras name needs a placeholder
             that only Keras names show; their layer is empty.
         unused: Rules that are not optional and about nothing that is there.
     """
@@ -93,13 +93,21 @@ class _Expander:
         self._problems: list[Problem] = []
         known = [rule for rule in mapping.rules if self._has_kind(rule.kind, str(rule))]
         index = RuleIndex(mapping, known)
-        self._names = self._canonical(index)
+        self._keras_names = self._canonical(index, "keras")
+        self._names = self._canonical(index, "torch")
         self._facts = Circumstances(
-            mapping, keras=keras, torch=torch, torch_names=self._names.names, sizes=sizes
+            mapping,
+            keras=keras,
+            torch=torch,
+            keras_names=self._keras_names.names,
+            torch_names=self._names.names,
+            sizes=sizes,
         )
-        self._problems += [*self._names.problems, *self._facts.problems]
+        self._problems += [*self._names.problems, *self._keras_names.problems]
+        self._problems += self._facts.problems
         active = [rule for rule in known if self._facts.allows(rule)]
         self._index = RuleIndex(mapping, active) if len(active) < len(known) else index
+        self._paths: dict[str, None] = {}
         self._pairings: dict[tuple[int, str, str], Pairing] = {}
         self._modules: set[tuple[int, str]] = set()
         self._open_values: dict[str, set[int | str]] = {}
@@ -109,7 +117,7 @@ class _Expander:
         self._from_keras()
         self._from_torch()
         pairings = tuple(self._pairings.values())
-        dropped = expand_drops(self._mapping, self._keras, self._torch, self._names.names)
+        dropped = expand_drops(self._mapping, self._keras_names.names, self._names.names)
         self._report_unfilled()
         self._report_conflicts(pairings, dropped)
         self._problems += check_layers(pairings, self._keras, self._catalogue)
@@ -123,7 +131,7 @@ class _Expander:
             torch_names=self._names.names,
             prefix=self._names.prefix,
             problems=tuple(self._problems),
-            assumptions=assumptions_of(self._mapping),
+            assumptions=self._assumptions(),
             unfilled=unfilled,
             unused=tuple(
                 str(one.rule)
@@ -139,26 +147,40 @@ class _Expander:
         self._problems.append(Problem("invalid", rule, text))
         return False
 
-    def _canonical(self, index: RuleIndex) -> TorchNames:
-        if self._torch is None:
-            return TorchNames()
+    def _canonical(self, index: RuleIndex, side: Side) -> Names:
+        manifest, separator = (self._keras, "/") if side == "keras" else (self._torch, ".")
+        if manifest is None:
+            return Names()
 
         def score(names: Iterable[str]) -> int:
             return sum(
-                any(index.knows(owner, "torch") for owner in owners(name, ".")) for name in names
+                any(index.knows(owner, side) for owner in owners(name, separator)) for name in names
             )
 
-        names = [*self._torch.tensors, *self._torch.ties]
-        return canonical_names(names, self._mapping.prefixes, self._mapping.aliases, score)
+        names = [*manifest.tensors, *manifest.ties]
+        if side == "keras":
+            return canonical_keras(names, self._mapping.keras_prefixes, score)
+        return canonical_torch(names, self._mapping.prefixes, self._mapping.aliases, score)
+
+    def _assumptions(self) -> tuple[str, ...]:
+        prefixes = {"PyTorch": self._names.prefix, "Keras": self._keras_names.prefix}
+        return tuple(
+            f"{side} names start with '{prefix}', which the rules of '{self._mapping.name}' "
+            "do not write."
+            for side, prefix in prefixes.items()
+            if prefix
+        )
 
     def _from_keras(self) -> None:
         if self._keras is None:
             return
-        paths = dict.fromkeys(layer.path for layer in self._keras.layers)
+        self._paths = dict.fromkeys(layer.path for layer in self._keras.layers)
         for name in self._keras.tensors:
-            paths.update(dict.fromkeys(owners(name, "/")))
-        for path in paths:
-            for one, bindings in self._index.find(path, "keras"):
+            self._paths.update(dict.fromkeys(owners(name, "/")))
+        for path in self._paths:
+            for one, bindings in self._index.find(
+                path.removeprefix(self._keras_names.prefix), "keras"
+            ):
                 module = one.torch.fill(bindings)
                 if module is None:
                     text = f"gives a negative number in '{one.rule.torch}'"
@@ -181,7 +203,8 @@ class _Expander:
                 complete = self._complete(one, bindings)
                 layer = one.keras.fill(complete) if complete is not None else None
                 if layer is not None:
-                    self._add(one, layer, module, "torch")
+                    path = self._keras_names.prefix + layer
+                    self._add(one, path if path in self._paths else layer, module, "torch")
                 elif self._takes_something(one, "", module, "torch"):
                     self._unfilled.append((one, module))
 

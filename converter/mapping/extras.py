@@ -1,4 +1,4 @@
-"""What a mapping says besides its rules: tensors without counterpart, ties, requirements."""
+"""What a mapping says besides its rules: tensors without counterpart, and ties."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from converter.mapping.rules import Mapping, Pairing
 from converter.mapping.template import Template
 from converter.tensors.manifest import Family, Manifest
 
-_NO_MAPPING: Dict[str, str] = {}
-
 
 def expand_drops(
-    mapping: Mapping, keras: Manifest | None, torch: Manifest | None, torch_names: Dict[str, str]
+    mapping: Mapping, keras_names: Dict[str, str], torch_names: Dict[str, str]
 ) -> dict[tuple[Family, str], str]:
     """Return the tensors without counterpart, by side and name in the manifest, with the reason.
 
     A drop whose name is that of a module or layer is about everything below it.
+
+    Args:
+        mapping: The mapping.
+        keras_names: Canonical name to the name in the manifest; empty where there is none.
+        torch_names: The same for PyTorch.
     """
     dropped: dict[tuple[Family, str], str] = {}
-    keras_names = {name: name for name in keras.tensors} if keras is not None else _NO_MAPPING
     for drop in mapping.drops:
         template = Template.parse(drop.name, mapping.tables, drop.side)
         names, separator = (keras_names, "/") if drop.side == "keras" else (torch_names, ".")
-        if drop.side == "torch" and torch is None:
-            continue
         for canonical, name in names.items():
             places = owners(canonical, separator)
             if any(place and template.match(place) is not None for place in places):
@@ -70,18 +70,3 @@ def expand_ties(
                 if other is not None:
                     ties[other] = canonical
     return ties
-
-
-def assumptions_of(mapping: Mapping) -> tuple[str, ...]:
-    """Return what must hold for equal weights to give equal outputs, a sentence each."""
-    sides = {"keras": "Keras layer", "torch": "PyTorch module"}
-    return tuple(
-        f"{sides[one.side]} '{one.name}' has {one.attribute} {_value(one.equals)}: {one.why}."
-        for one in mapping.requirements
-    )
-
-
-def _value(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
-    return repr(value) if isinstance(value, str) else str(value)

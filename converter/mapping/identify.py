@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass
+from pathlib import Path
 
 from converter.errors import MappingError
 from converter.mapping.catalogue import load_catalogue
@@ -43,7 +44,7 @@ def identify(
     manifest: Manifest,
     *,
     family: Family | None = None,
-    mappings: Iterable[Mapping] | None = None,
+    folders: Iterable[str | Path] = (),
     sizes: Dict[str, int] | None = None,
 ) -> Mapping | None:
     """Return the mapping that covers a checkpoint, or ``None``.
@@ -51,13 +52,13 @@ def identify(
     Args:
         manifest: The checkpoint.
         family: Whose names it has, where the manifest does not say.
-        mappings: Where to look; the library by default.
+        folders: Mapping files, and folders of them, besides the library.
         sizes: Values of sizes that conditions may depend on.
 
     Raises:
         MappingError: If several mappings cover it.
     """
-    found = _coverages(manifest, family, mappings, sizes)
+    found = coverages(manifest, family=family, folders=folders, sizes=sizes)
     whole = [coverage.mapping for coverage in found if coverage.is_whole]
     if len(whole) > 1:
         names = sorted(mapping.name for mapping in whole)
@@ -73,15 +74,18 @@ def nearest(
     manifest: Manifest,
     *,
     family: Family | None = None,
-    mappings: Iterable[Mapping] | None = None,
+    folders: Iterable[str | Path] = (),
     sizes: Dict[str, int] | None = None,
-) -> Coverage | None:
-    """Return the mapping that covers most of a checkpoint, for messages; ``None`` if none does.
+) -> str:
+    """Return, for a message, which mapping covers most of a checkpoint.
 
     Takes what :func:`identify` takes.
     """
-    found = _coverages(manifest, family, mappings, sizes)
-    return max(found, key=lambda coverage: coverage.covered, default=None)
+    found = coverages(manifest, family=family, folders=folders, sizes=sizes)
+    best = max(found, key=lambda coverage: coverage.covered, default=None)
+    if best is None:
+        return "none has a rule for any of them"
+    return f"'{best.mapping.name}' covers {best.covered} of {best.total}"
 
 
 def coverage_of(expansion: Expansion, manifest: Manifest, family: Family) -> frozenset[str]:
@@ -94,19 +98,24 @@ def coverage_of(expansion: Expansion, manifest: Manifest, family: Family) -> fro
     return frozenset(covered)
 
 
-def _coverages(
+def coverages(
     manifest: Manifest,
-    family: Family | None,
-    mappings: Iterable[Mapping] | None,
-    sizes: Dict[str, int] | None,
+    *,
+    family: Family | None = None,
+    folders: Iterable[str | Path] = (),
+    sizes: Dict[str, int] | None = None,
 ) -> list[Coverage]:
+    """Return how far each mapping accounts for a checkpoint, those left out that do not at all.
+
+    Takes what :func:`identify` takes.
+    """
     family = family or manifest.family
     if family is None or not len(manifest):
         return []
     names = [*manifest.tensors, *manifest.ties] if family == "torch" else list(manifest.tensors)
     shapes = _skeletons(names, family)
     found = []
-    for mapping in load_all() if mappings is None else mappings:
+    for mapping in load_all(folders):
         if not _is_possible(mapping, shapes, family):
             continue
         coverage = _coverage(mapping, manifest, family, len(names), sizes)

@@ -24,22 +24,22 @@ GROUP = "converter.mappings"
 _SUFFIX = ".toml"
 
 
-def names(extra: Iterable[str | Path] = ()) -> tuple[str, ...]:
+def names(folders: Iterable[str | Path] = ()) -> tuple[str, ...]:
     """Return the names of all mappings, sorted; no file is read.
 
     Args:
-        extra: Further mapping files, and folders of them.
+        folders: Further mapping files, and folders of them.
     """
-    return tuple(sorted(_files(tuple(Path(path) for path in extra))))
+    return tuple(sorted(_files(tuple(Path(path) for path in folders))))
 
 
-def get(name: str | Path, extra: Iterable[str | Path] = ()) -> Mapping:
+def get(name: str | Path, folders: Iterable[str | Path] = ()) -> Mapping:
     """Return a mapping by its name, or by the path of its file.
 
     Args:
         name: A name from :func:`names`, or a path; what ends in ``.toml`` or holds a path separator
             is a path.
-        extra: Further mapping files, and folders of them.
+        folders: Further mapping files, and folders of them.
 
     Raises:
         MappingError: If there is none of this name.
@@ -48,7 +48,7 @@ def get(name: str | Path, extra: Iterable[str | Path] = ()) -> Mapping:
     text = str(name)
     if isinstance(name, Path) or text.endswith(_SUFFIX) or "/" in text or "\\" in text:
         return _read(Path(name).absolute())
-    files = _files(tuple(Path(path) for path in extra))
+    files = _files(tuple(Path(path) for path in folders))
     if text not in files:
         raise MappingError(
             f"there is no mapping '{text}'{near(text, files)}",
@@ -58,24 +58,24 @@ def get(name: str | Path, extra: Iterable[str | Path] = ()) -> Mapping:
     return _read(files[text])
 
 
-def load_all(extra: Iterable[str | Path] = ()) -> tuple[Mapping, ...]:
+def load_all(folders: Iterable[str | Path] = ()) -> tuple[Mapping, ...]:
     """Return every mapping, sorted by name.
 
     Raises:
         MappingFileError: If one of the files has problems.
     """
-    files = _files(tuple(Path(path) for path in extra))
+    files = _files(tuple(Path(path) for path in folders))
     return tuple(_read(files[name]) for name in sorted(files))
 
 
-def _files(extra: tuple[Path, ...]) -> dict[str, Path]:
+def _files(folders: tuple[Path, ...]) -> dict[str, Path]:
     """Return mapping name to file.
 
     Raises:
         MappingError: If two different files have one name.
     """
     found: dict[str, Path] = {}
-    for path in _candidates(extra):
+    for path in _candidates(folders):
         other = found.setdefault(path.stem, path)
         if other != path and other.parent != path.parent and not _is_ours(other, path):
             raise MappingError(
@@ -86,8 +86,8 @@ def _files(extra: tuple[Path, ...]) -> dict[str, Path]:
     return found
 
 
-def _candidates(extra: tuple[Path, ...]) -> Iterator[Path]:
-    for place in (*mapping_folders(), *_registered_folders(), *extra):
+def _candidates(folders: tuple[Path, ...]) -> Iterator[Path]:
+    for place in (*mapping_folders(), *_registered_folders(), *folders):
         if place.is_dir():
             yield from sorted(
                 file for file in place.glob(f"*{_SUFFIX}") if file.name != CATALOGUE_NAME

@@ -225,6 +225,7 @@ class Mapping:
         drops: Tensors without counterpart.
         ties: PyTorch tensors with two names.
         prefixes: Prefixes that some PyTorch checkpoints put before every name, longest first.
+        keras_prefixes: Prefixes of Keras layer paths: the model as a layer of a larger one.
         aliases: How older PyTorch checkpoints end a name, to how the rules end it, by component
             (``LayerNorm.gamma`` to ``LayerNorm.weight``).
         requirements: Hyperparameters that outputs depend on.
@@ -246,6 +247,7 @@ class Mapping:
     drops: tuple[Drop, ...] = ()
     ties: tuple[Tie, ...] = ()
     prefixes: tuple[str, ...] = ()
+    keras_prefixes: tuple[str, ...] = ()
     aliases: Dict[str, str] = field(default_factory=dict)
     requirements: tuple[Requirement, ...] = ()
     sources: Dict[str, Dict[str, Source]] = field(default_factory=dict)

@@ -1,8 +1,9 @@
-"""The names of a PyTorch checkpoint as the rules write them.
+"""The names of a checkpoint as the rules write them.
 
 Checkpoints of one module differ in what stands around the names: ``bert.`` before most of them,
 ``module.`` from data-parallel training, ``_orig_mod`` from compilation, ``gamma`` for ``weight``
-in old layer norms. All of it is undone once, by whole components, before any rule is applied; the
+in old layer norms. A Keras model used as a layer of a larger one has its name before its layers'.
+All of it is undone once, by whole components, before any rule is applied; the
 names of the checkpoint itself stay what is read and written.
 """
 
@@ -20,11 +21,11 @@ _COMPILED = "_orig_mod"
 
 
 @dataclass(frozen=True, slots=True)
-class TorchNames:
+class Names:
     """Canonical names of one checkpoint.
 
     Attributes:
-        names: Canonical name to the name in the checkpoint, in its order.
+        names: Canonical tensor name to the name in the checkpoint, in its order.
         prefix: What was found before the names, or empty.
         problems: Tensors that cannot be told apart without what was taken off.
     """
@@ -34,13 +35,26 @@ class TorchNames:
     problems: tuple[Problem, ...] = ()
 
 
-def canonical_names(
-    names: Iterable[str],
-    prefixes: Iterable[str],
-    aliases: Mapping[str, str],
-    score: Callable[[Iterable[str]], int],
-) -> TorchNames:
-    """Return the canonical names of a checkpoint.
+Score = Callable[[Iterable[str]], int]
+
+
+def canonical_keras(names: Iterable[str], prefixes: Iterable[str], score: Score) -> Names:
+    """Return the canonical names of Keras tensors.
+
+    Args:
+        names: The names in the checkpoint.
+        prefixes: Prefixes of layer paths that the mapping declares, each ending with a slash.
+        score: How many of some names the mapping's rules know; decides whether a prefix is there.
+    """
+    original = list(names)
+    prefix = _best_prefix(original, prefixes, score)
+    return _taken_off(original, original, prefix, "")
+
+
+def canonical_torch(
+    names: Iterable[str], prefixes: Iterable[str], aliases: Mapping[str, str], score: Score
+) -> Names:
+    """Return the canonical names of PyTorch tensors.
 
     Args:
         names: The names in the checkpoint.
@@ -55,7 +69,10 @@ def canonical_names(
         wrapper += _WRAPPER
         plain = [name.removeprefix(_WRAPPER) for name in plain]
     plain = [_with_ending(name, aliases) for name in plain]
-    prefix = _best_prefix(plain, prefixes, score)
+    return _taken_off(original, plain, _best_prefix(plain, prefixes, score), wrapper)
+
+
+def _taken_off(original: list[str], plain: list[str], prefix: str, wrapper: str) -> Names:
     canonical: dict[str, str] = {}
     problems = []
     for name, bare in zip(original, plain, strict=True):
@@ -64,7 +81,7 @@ def canonical_names(
         if other != name:
             text = f"and '{other}' are both '{known}' to the rules"
             problems.append(Problem("conflict", name, text))
-    return TorchNames(canonical, wrapper + prefix, tuple(problems))
+    return Names(canonical, wrapper + prefix, tuple(problems))
 
 
 def _without(name: str, component: str) -> str:
@@ -80,9 +97,7 @@ def _with_ending(name: str, aliases: Mapping[str, str]) -> str:
     return name
 
 
-def _best_prefix(
-    names: list[str], prefixes: Iterable[str], score: Callable[[Iterable[str]], int]
-) -> str:
+def _best_prefix(names: list[str], prefixes: Iterable[str], score: Score) -> str:
     """Return the prefix without which the rules know most names; none where it changes nothing."""
     best, most = "", -1
     for prefix in ("", *prefixes):
