@@ -104,6 +104,10 @@ class OperationError(ConverterError, ValueError):
     """An operation does not fit the shapes or the values given to it."""
 
 
+class UndeterminedError(OperationError):
+    """Nothing determines the size of an axis; the hint says which sizes to give."""
+
+
 class WriteError(ConverterError, OSError):
     """A target could not be written."""
 

@@ -15,16 +15,21 @@ source's pages. What is resident is then one block and one slab, however large s
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from types import EllipsisType
 
 import numpy as np
 
-from converter.algebra.base import Block
-from converter.algebra.copying import copy_strided
-from converter.tensors.dtype import Array, Shape
+from converter.algebra.base import Block, Law, Operation, joint_dtype, joint_numpy_dtype
+from converter.algebra.copying import copy_strided, native
+from converter.errors import OperationError
+from converter.tensors.dtype import Array, DType, Shape
 
-_PAGE = 4096  # bytes; larger pages only make the estimate of what is touched too low by a factor
+# Bytes. Not one page of 4 KiB: Linux maps the 16 pages around a touched one as well (mm/memory.c,
+# fault_around_bytes), and all of them count as memory of the process.
+_PAGE = 65536
 
 Box = tuple[slice, ...]
 
@@ -49,7 +54,7 @@ class Piece:
 
     def meet(self, start: Sequence[int], stop: Sequence[int]) -> tuple[Array, Box] | None:
         """Return what of the view lies in a box of the grid, and where in that box it goes."""
-        inside: list[slice] = []
+        inside: list[slice | EllipsisType] = []
         outside: list[slice] = []
         for axis, first in enumerate(self.start):
             low = max(first, start[axis])
@@ -58,6 +63,7 @@ class Piece:
                 return None
             inside.append(slice(low - first, high - first))
             outside.append(slice(low - start[axis], high - start[axis]))
+        inside.append(...)  # of rank 0 too, the result is an array
         return self.view[tuple(inside)], tuple(outside)
 
 
@@ -177,3 +183,47 @@ def _touched(view: Array) -> int:
         else:
             runs *= size
     return runs * (covered if runs == 1 else covered + _PAGE)
+
+
+class Assembled(Operation):
+    """An operation that moves elements and fills; its targets are described by assemblies."""
+
+    @abstractmethod
+    def assemblies(self, sources: Sequence[Array]) -> Iterator[Assembly]:
+        """Yield one assembly for each target; the sources have one dtype, in native order."""
+
+    @property
+    def law(self) -> Law:
+        """Exact."""
+        return Law.EXACT
+
+    def infer_dtypes(self, dtypes: Sequence[DType]) -> tuple[DType, ...]:
+        """Return the one dtype of the sources for every target.
+
+        Raises:
+            OperationError: If the sources' dtypes differ, or are packed.
+        """
+        dtype = joint_dtype(self, dtypes)
+        if dtype.is_packed:
+            raise OperationError(
+                f"cannot apply '{self.describe()}' to {dtype}: its elements share bytes"
+            )
+        return (dtype,) * self.num_targets
+
+    @property
+    def num_targets(self) -> int:
+        """Number of tensors given."""
+        return 1
+
+    def apply(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
+        """Return the targets, C-contiguous."""
+        joint_numpy_dtype(self, arrays)
+        sources = [native(array) for array in arrays]
+        return tuple(assembly.build() for assembly in self.assemblies(sources))
+
+    def stream(self, arrays: Sequence[Array], max_bytes: int) -> Iterator[Block]:
+        """Yield the targets in blocks; see :mod:`converter.algebra.assembly` for the pages."""
+        joint_numpy_dtype(self, arrays)
+        sources = [native(array) for array in arrays]
+        for index, assembly in enumerate(self.assemblies(sources)):
+            yield from assembly.stream(index, max_bytes)

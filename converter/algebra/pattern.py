@@ -132,9 +132,10 @@ class Pattern:
             sizes: Sizes of some axes; names that are no axis of this pattern are passed over.
 
         Raises:
-            OperationError: If number or rank of the tensors do not fit, if two places give one
-                axis different sizes (the message names both places), or if nothing determines an
-                axis (the message names all of these, and which sizes to give).
+            OperationError: If number or rank of the tensors do not fit, or if two places give one
+                axis different sizes; the message names both places.
+            UndeterminedError: If nothing determines the size of an axis; the message names all
+                such axes, and which sizes to give.
         """
         given = {axis: size for axis, size in (sizes or {}).items() if axis in self.axes}
         equations = self._equations("source", self.source_groups, self.num_sources, sources)

@@ -10,9 +10,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from converter.algebra.assembly import Assembly, Piece
-from converter.algebra.base import Block, Law, Operation, joint_dtype, joint_numpy_dtype
-from converter.algebra.copying import native
+from converter.algebra.assembly import Assembled, Assembly, Piece
+from converter.algebra.base import Block, joint_dtype
 from converter.algebra.pattern import Pattern, atom_size
 from converter.algebra.pattern_text import Atom, Labels, Side
 from converter.errors import OperationError
@@ -22,7 +21,7 @@ _PACKED_BITS = sorted({dtype.bits for dtype in DTYPES if dtype.is_packed})
 
 
 @dataclass(frozen=True, slots=True)
-class Rearrange(Operation):
+class Rearrange(Assembled):
     """Move elements from the axes on the left of a pattern to those on the right.
 
     The law is exact for every dtype: bytes are moved, values are never looked at. Results are
@@ -55,11 +54,6 @@ class Rearrange(Operation):
             )
         object.__setattr__(self, "sizes", MappingProxyType(dict(sorted(self.sizes.items()))))
 
-    @property
-    def law(self) -> Law:
-        """Exact."""
-        return Law.EXACT
-
     def infer(self, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
         """Return the shapes of the targets."""
         return self.pattern.target_shapes(self._unify(shapes))
@@ -81,15 +75,14 @@ class Rearrange(Operation):
         """Return the targets, C-contiguous; see :meth:`Operation.apply`."""
         if self._is_raw(arrays):
             return (np.ascontiguousarray(arrays[0]),)
-        return tuple(assembly.build() for assembly in self._assemblies(arrays))
+        return Assembled.apply(self, arrays)
 
     def stream(self, arrays: Sequence[Array], max_bytes: int) -> Iterator[Block]:
         """Yield the targets in blocks; see :mod:`converter.algebra.assembly` for the pages."""
         if self._is_raw(arrays):
             yield Block(0, 0, np.ascontiguousarray(arrays[0]))
             return
-        for index, assembly in enumerate(self._assemblies(arrays)):
-            yield from assembly.stream(index, max_bytes)
+        yield from Assembled.stream(self, arrays, max_bytes)
 
     def inverse(self) -> Rearrange:
         """Return the operation of the inverse pattern."""
@@ -113,9 +106,8 @@ class Rearrange(Operation):
         elements = math.prod(self.pattern.source_shapes(self.sizes)[0])
         return any(arrays[0].size * 8 == elements * bits for bits in _PACKED_BITS)
 
-    def _assemblies(self, arrays: Sequence[Array]) -> Iterator[Assembly]:
-        joint_numpy_dtype(self, arrays)
-        sources = [native(array) for array in arrays]
+    def assemblies(self, sources: Sequence[Array]) -> Iterator[Assembly]:
+        """Yield the targets."""
         sizes = self._unify([array.shape for array in sources])
         pieces = _pieces(self.pattern, sizes, sources)
         right = [atom for group in self.pattern.target_groups for atom in group]
@@ -151,7 +143,7 @@ def _pieces(
         chosen = {labels.key: name for labels, name in zip(moving, choice, strict=True)}
         source = _listed(pattern.left, pattern.num_sources, chosen)
         target = _listed(pattern.right, pattern.num_targets, chosen)
-        view = grids[source][tuple(_position(atom, chosen) for atom in left)]
+        view = grids[source][(*(_position(atom, chosen) for atom in left), ...)]
         pieces[target].append(_piece(view, left, right, chosen))
     return pieces
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from converter.algebra.pattern_text import Group, group_text
-from converter.errors import OperationError, shape_text
+from converter.errors import OperationError, UndeterminedError, shape_text
 from converter.tensors.dtype import Shape
 
 
@@ -60,7 +60,8 @@ def solve(
         given: What the caller says.
 
     Raises:
-        OperationError: If two equations contradict each other, or do not suffice.
+        OperationError: If two equations contradict each other.
+        UndeterminedError: If they do not suffice.
     """
     solver = _Solver(pattern)
     for axis, size in given.items():
@@ -151,7 +152,7 @@ class _Solver:
 
 def _undetermined(
     pattern: str, missing: list[str], equations: Sequence[Equation], known: set[str]
-) -> OperationError:
+) -> UndeterminedError:
     needed: list[str] = []
     for axis in missing:
         if axis not in known:
@@ -164,7 +165,7 @@ def _undetermined(
         if any(axis in missing for axis in equation.axes)
     ]
     names = ", ".join(repr(axis) for axis in missing)
-    return OperationError(
+    return UndeterminedError(
         f"cannot fit '{pattern}': nothing determines the size of {names}",
         facts=facts,
         hint=f"give the size of {' and '.join(repr(axis) for axis in needed)}",
