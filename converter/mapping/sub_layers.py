@@ -92,8 +92,8 @@ def _described(
         return None
     # Source: keras 3.15.1, keras/src/layers/rnn/bidirectional.py: the prefix is put before the
     # name of `layer`, and not before that of a `backward_layer` that was given.
-    may_be_bare = bool(child.otherwise) and own is not None
-    name = _canonical(given, one.name, child.prefix, may_be_bare=may_be_bare)
+    as_written = child.store in names or bool(child.otherwise and own is not None)
+    name = _canonical(given, one.name, child.prefix, as_written=as_written)
     return (Part(one.name, inner, name, given, child.store, child.slot, child),)
 
 
@@ -109,7 +109,7 @@ def _class_from_names(classes: KerasClasses, child: Child, names: Mapping[str, s
     return classes.of_automatic(given) or classes.around(classes.of_automatic(cell))
 
 
-def _canonical(given: str | None, class_name: str, prefix: str, *, may_be_bare: bool) -> str:
+def _canonical(given: str | None, class_name: str, prefix: str, *, as_written: bool) -> str:
     """Return the name of a described sub-layer, numbers of unnamed layers left out."""
     base = snake_case(class_name)
     if given is None:
@@ -117,7 +117,7 @@ def _canonical(given: str | None, class_name: str, prefix: str, *, may_be_bare: 
     bare = given.removeprefix(prefix)
     if automatic_number(bare, class_name) is not None:
         bare = base
-    return bare if may_be_bare and not given.startswith(prefix) else prefix + bare
+    return bare if as_written and not given.startswith(prefix) else prefix + bare
 
 
 def _listed(

@@ -1,0 +1,147 @@
+"""A slot of a kind and known shapes become one operation, always from Keras to PyTorch.
+
+The other direction is that operation's inverse, so every axis size is put into it: an inverse must
+not depend on shapes that are seen only on the way there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from converter.algebra.base import Operation
+from converter.algebra.chain import chain
+from converter.algebra.joins import PadRows, SplitSum
+from converter.algebra.pattern import Pattern
+from converter.algebra.rearrange import Rearrange, identity
+from converter.algebra.values import Constant, Derive, Discard, Expect, Offset, Scale
+from converter.errors import OperationError, shape_text
+from converter.mapping.rules import Scalar, Slot
+from converter.tensors.dtype import DType, Shape, get_dtype
+from converter.tensors.spec import TensorSpec
+
+
+def bind_slot(
+    slot: Slot,
+    *,
+    keras: Sequence[TensorSpec] | None,
+    torch: Sequence[TensorSpec] | None,
+    sizes: Mapping[str, int],
+) -> Operation:
+    """Return the operation from the Keras tensors of a slot to the PyTorch ones.
+
+    Args:
+        slot: The slot.
+        keras: Specs of the Keras tensors, ``()`` where that side lacks them, ``None`` where it is
+            not known yet.
+        torch: Specs of the PyTorch tensors, likewise.
+        sizes: Sizes of pattern axes; names of other axes are passed over.
+
+    Raises:
+        OperationError: If the shapes do not fit the slot or each other, or leave the size of an
+            axis open.
+
+    Examples:
+        >>> kernel = TensorSpec("dense/kernel", (5, 3), get_dtype("float32"))
+        >>> slot = Slot(("kernel",), ("weight",), "in out -> out in")
+        >>> operation = bind_slot(slot, keras=[kernel], torch=None, sizes={})
+        >>> operation.infer([kernel.shape])
+        ((3, 5),)
+    """
+    if slot.operation == "derived":
+        return _derived(slot, keras, torch)
+    if slot.operation == "constant" and (keras == () or torch == ()):
+        return _constant(slot, keras, torch)
+    keras_shapes, torch_shapes = _shapes(keras), _shapes(torch)
+    if slot.operation is None:
+        return _moved(slot, len(slot.torch), keras_shapes, torch_shapes, sizes)
+    if slot.operation == "constant":
+        return _moved(slot, 1, keras_shapes, torch_shapes, sizes)
+    if slot.operation == "sum":
+        inner = torch_shapes[:1] if torch_shapes is not None else None
+        moved = _moved(slot, 1, keras_shapes, inner, sizes)
+        return chain(moved, SplitSum((1,) * len(slot.torch)))
+    if slot.operation == "rows":
+        count = int(_number(slot))
+        inner = _without_rows(torch_shapes, count)
+        return chain(_moved(slot, 1, keras_shapes, inner, sizes), PadRows(count))
+    make = _ELEMENTWISE.get(slot.operation)
+    if make is None:
+        raise OperationError(f"no operation is called '{slot.operation}'")
+    return chain(_moved(slot, 1, keras_shapes, torch_shapes, sizes), make(_number(slot)))
+
+
+_ELEMENTWISE: Mapping[str, Callable[[float], Operation]] = {"offset": Offset, "scale": Scale}
+
+
+def _shapes(specs: Sequence[TensorSpec] | None) -> list[Shape] | None:
+    return None if specs is None else [spec.shape for spec in specs]
+
+
+def _moved(
+    slot: Slot,
+    num_targets: int,
+    keras: Sequence[Shape] | None,
+    torch: Sequence[Shape] | None,
+    sizes: Mapping[str, int],
+) -> Operation:
+    """Return the part of the operation that the pattern says."""
+    if slot.pattern is not None:
+        pattern = Pattern.parse(slot.pattern, len(slot.keras), num_targets)
+        return Rearrange(pattern, pattern.unify(keras, torch, sizes))
+    if len(slot.keras) != 1 or num_targets != 1:
+        raise OperationError("tensors cannot be joined without an axis pattern")
+    known = keras if keras is not None else torch
+    if known is None:
+        return chain()
+    if keras is not None and torch is not None and list(keras) != list(torch):
+        raise OperationError(
+            "the shapes must be equal, and are not",
+            facts=[("Keras", shape_text(keras[0])), ("PyTorch", shape_text(torch[0]))],
+        )
+    return identity(known[0])
+
+
+def _without_rows(shapes: Sequence[Shape] | None, count: int) -> list[Shape] | None:
+    if shapes is None:
+        return None
+    shape = shapes[0]
+    if not shape or shape[0] < count:
+        raise OperationError(f"the PyTorch tensor {shape_text(shape)} lacks {count} rows in front")
+    return [(shape[0] - count, *shape[1:])]
+
+
+def _derived(
+    slot: Slot, keras: Sequence[TensorSpec] | None, torch: Sequence[TensorSpec] | None
+) -> Operation:
+    why = slot.why or "it is no part of the model"
+    value = _number(slot)
+    if not slot.keras:
+        shape, dtype = _like(torch, value)
+        return Derive(value, shape, dtype, why)
+    if keras:
+        return Discard(why, value, keras[0].shape, keras[0].dtype)
+    return Discard(why)
+
+
+def _constant(
+    slot: Slot, keras: Sequence[TensorSpec] | None, torch: Sequence[TensorSpec] | None
+) -> Operation:
+    value = _number(slot)
+    if keras:
+        return Expect(value, keras[0].shape, keras[0].dtype)
+    if not torch:
+        raise OperationError("nothing determines the shape of a tensor that the source lacks")
+    return Constant(value, torch[0].shape, torch[0].dtype)
+
+
+def _like(specs: Sequence[TensorSpec] | None, value: Scalar) -> tuple[Shape, DType]:
+    """Return shape and dtype of a tensor; of a new counter or number where there is none."""
+    if specs:
+        return specs[0].shape, specs[0].dtype
+    return (), get_dtype("int64" if isinstance(value, int) else "float32")
+
+
+def _number(slot: Slot) -> float | int:
+    if not isinstance(slot.value, int | float):
+        raise OperationError(f"the operation '{slot.operation}' needs a number: {slot.value!r}")
+    return slot.value
