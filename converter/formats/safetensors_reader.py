@@ -16,7 +16,7 @@ from converter.formats.beside import open_beside
 from converter.formats.safetensors_header import Header, read_header
 from converter.formats.source_file import MAX_JSON_BYTES, SourceFile, strict_json
 from converter.formats.torch_names import strip_names
-from converter.formats.wording import cannot_read, quoted
+from converter.formats.wording import cannot_read, quoted, refuse_select
 from converter.tensors.dtype import Array
 from converter.tensors.manifest import Family, Manifest
 from converter.tensors.spec import TensorSpec
@@ -39,13 +39,15 @@ class SafetensorsCheckpoint(Checkpoint):
 
         Args:
             path: The file.
-            select: Not used: the format has one set of tensors.
+            select: Nothing can be selected; refused when given.
             architecture: Not used: the format has names.
 
         Raises:
+            UsageError: If ``select`` is given.
             CheckpointError: If it is damaged or unsafe.
         """
-        del select, architecture
+        del architecture
+        refuse_select(path, select)
         self.path = path
         self._sources: list[SourceFile] = []
         try:

@@ -38,6 +38,7 @@ class SafetensorsWriter(Writer):
         name: str,
         target: Manifest,
         *,
+        format_id: str = "safetensors",
         structure: KerasStructure | None = None,
         max_shard_size: int | None = None,
     ) -> None:
@@ -45,8 +46,9 @@ class SafetensorsWriter(Writer):
 
         Args:
             folder: Where the files go.
-            name: File name; one that ends in ``.index.json`` asks for shards.
+            name: File name; of an index when it ends in ``.index.json``.
             target: Every tensor.
+            format_id: ``safetensors_index`` asks for shards even where one file is enough.
             structure: Not used: the format has names.
             max_shard_size: Most bytes of tensors in one file, or ``None`` for one file.
 
@@ -58,7 +60,7 @@ class SafetensorsWriter(Writer):
         del structure
         for spec in target:
             _check(spec, name)
-        is_index = name.endswith(INDEX_SUFFIX)
+        is_index = format_id == "safetensors_index" or name.endswith(INDEX_SUFFIX)
         stem = name.removesuffix(INDEX_SUFFIX).removesuffix(".safetensors")
         limit = DEFAULT_SHARD_BYTES if is_index and max_shard_size is None else max_shard_size
         groups = _split(target, limit)

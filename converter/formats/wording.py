@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from converter.errors import UsageError
+
 MAX_SHOWN = 200
 
 
@@ -46,3 +48,15 @@ def nbytes_text(count: int) -> str:
         '1 byte'
     """
     return f"{count:,} byte{'' if count == 1 else 's'}"
+
+
+def refuse_select(path: Path, select: str | None) -> None:
+    """Refuse to select a part of a file that holds one set of tensors.
+
+    Raises:
+        UsageError: If a part is asked for.
+    """
+    if select is not None:
+        raise UsageError(
+            f"cannot select {quoted(select)} in {quoted(path.name)}: it holds one set of tensors"
+        )
