@@ -49,13 +49,11 @@ def bind_slot(
     """
     if slot.operation == "derived":
         return _derived(slot, keras, torch)
-    if slot.operation == "constant" and (keras == () or torch == ()):
+    if slot.operation == "constant" and not all(side is None or side for side in (keras, torch)):
         return _constant(slot, keras, torch)
     keras_shapes, torch_shapes = _shapes(keras), _shapes(torch)
-    if slot.operation is None:
+    if slot.operation in {None, "constant"}:
         return _moved(slot, len(slot.torch), keras_shapes, torch_shapes, sizes)
-    if slot.operation == "constant":
-        return _moved(slot, 1, keras_shapes, torch_shapes, sizes)
     if slot.operation == "sum":
         inner = torch_shapes[:1] if torch_shapes is not None else None
         moved = _moved(slot, 1, keras_shapes, inner, sizes)
@@ -64,7 +62,7 @@ def bind_slot(
         count = int(_number(slot))
         inner = _without_rows(torch_shapes, count)
         return chain(_moved(slot, 1, keras_shapes, inner, sizes), PadRows(count))
-    make = _ELEMENTWISE.get(slot.operation)
+    make = _ELEMENTWISE.get(slot.operation or "")
     if make is None:
         raise OperationError(f"no operation is called '{slot.operation}'")
     return chain(_moved(slot, 1, keras_shapes, torch_shapes, sizes), make(_number(slot)))
