@@ -47,7 +47,10 @@ def main() -> int:
     title("5  Load it into a PyTorch module written by hand, and compare")
     agree = compare(model, images, labels)
 
-    title("6  Back to Keras")
+    title("6  The same question, asked of the tool: random inputs, differences in noise floors")
+    converter("validate", "digits.keras", "digits.safetensors", "--torch", f"{NETWORK}:build")
+
+    title("7  Back to Keras")
     converter("convert", "digits.safetensors", "digits.weights.h5", "--like", "digits.keras")
     same = bit_equal(model)
 
@@ -64,7 +67,8 @@ def title(text: str) -> None:
 def converter(*arguments: str) -> None:
     """Print a command as a user would type it, and run it in the output folder."""
     print(f"$ {shlex.join(('converter', *arguments))}", flush=True)
-    subprocess.run([environment.program("converter"), *arguments], check=True, cwd=OUTPUT)
+    command, variables = environment.our_command()
+    subprocess.run([*command, *arguments], check=True, cwd=OUTPUT, env=variables)
 
 
 def split_digits() -> tuple[Any, Any, Any, Any]:

@@ -56,6 +56,11 @@ def program(name: str) -> str:
     return str(PROGRAMS / (f"{name}.exe" if os.name == "nt" else name))
 
 
+def our_command() -> tuple[list[str], dict[str, str]]:
+    """Return what starts ``converter`` of this checkout from any folder: command, environment."""
+    return [sys.executable, "-m", "converter"], {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
 def digest(*files: Path) -> str:
     """Return what an environment made from ``files`` at this place is recognised by."""
     state = hashlib.sha256(str(VENV).encode())

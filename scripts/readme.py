@@ -19,7 +19,8 @@ import environment
 
 README = environment.ROOT / "README.md"
 BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", flags=re.MULTILINE | re.DOTALL)
-SECONDS = re.compile(r"\b\d+\.\d+ s\b")
+# What differs from run to run or from machine to machine: times, and errors of rounding.
+VARYING = re.compile(r"\b\d+\.\d+ s\b|\b\d\.\d+e[-+]\d+|\b\d+\.\dx|(?<= at )\[.*?\]")
 
 
 def main() -> int:
@@ -67,9 +68,11 @@ def run(command: str, folder: Path) -> str:
     program, *arguments = shlex.split(command)
     if program != "converter":
         raise ValueError(f"the page may only run our own command, not {program!r}")
+    ours, variables = environment.our_command()
     answer = subprocess.run(
-        [sys.executable, "-m", "converter", *arguments],
+        [*ours, *arguments],
         cwd=folder,
+        env=variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -79,8 +82,8 @@ def run(command: str, folder: Path) -> str:
 
 
 def comparable(text: str) -> str:
-    """Return a text without what differs from run to run: times."""
-    return SECONDS.sub("TIME", text).rstrip("\n")
+    """Return a text without what differs from run to run."""
+    return VARYING.sub("~", text).rstrip("\n")
 
 
 def _filled(block: str, folder: Path) -> str:

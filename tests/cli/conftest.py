@@ -18,6 +18,12 @@ class Outcome:
     err: str
 
 
+@pytest.fixture(autouse=True)
+def _checkout_on_the_path(monkeypatch):
+    """Let commands that are started in other folders find this package."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+
+
 @pytest.fixture
 def converter(capsys, monkeypatch) -> Callable[..., Outcome]:
     """Return a function that runs a command line as the console script does."""

@@ -26,8 +26,10 @@ def test_console_blocks_are_found_and_taken_apart():
     ]
 
 
-def test_only_times_are_left_out_of_the_comparison():
-    assert readme.comparable("41 tensors, 0.12 s\n") == "41 tensors, TIME"
+def test_only_times_and_roundings_are_left_out_of_the_comparison():
+    assert readme.comparable("41 tensors, 0.12 s\n") == "41 tensors, ~"
+    assert readme.comparable("L2 3.10e-07  1.5x floor at [0, 3]") == "L2 ~  ~ floor at ~"
+    assert readme.comparable("fail  8.01e-01") != readme.comparable("pass  8.01e-08")
     assert readme.comparable("law exact") != readme.comparable("law canonical")
 
 
