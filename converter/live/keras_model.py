@@ -21,6 +21,7 @@ from converter.live.keras_names import Names, name_all
 from converter.live.keras_structure import Recording, record, structure_of
 from converter.live.keras_walk import is_model, walk
 from converter.live.kinds import is_keras_layer
+from converter.live.torch_module import is_tensor, to_array
 from converter.mapping.catalogue import load_catalogue
 from converter.tensors.dtype import Array, find_dtype
 from converter.tensors.manifest import Manifest
@@ -96,7 +97,7 @@ class KerasModelCheckpoint(Checkpoint):
                 hint="build the model without meta=True",
             )
         spec = self._manifest[name]
-        return np.array(_to_numpy(variable), dtype=spec.dtype.numpy, order="C")
+        return np.array(keras_to_array(variable.value, name), dtype=spec.dtype.numpy, order="C")
 
     def load(self, arrays: Mapping[str, Array]) -> None:
         """Set every variable of the model.
@@ -176,8 +177,14 @@ def _is_meta(variable: Any) -> bool:
     return str(getattr(variable.value, "device", "")) == "meta"
 
 
-def _to_numpy(variable: Any) -> Array:
-    from keras import ops
+def keras_to_array(value: Any, name: str) -> Array:
+    """Return the values of a backend's tensor; bfloat16 through ml_dtypes.
 
-    array: Array = np.asarray(ops.convert_to_numpy(variable.value))
+    Raises:
+        CheckpointError: If it is on the ``meta`` device.
+    """
+    if is_tensor(value):
+        # Keras' own conversion asks NumPy in a way that NumPy 2 warns about.
+        return to_array(value, name)
+    array: Array = np.asarray(value)
     return array

@@ -17,6 +17,9 @@ from converter.validation.running import run_torch
 
 # Where the floor cannot be measured: what deep convolutional models in float32 show.
 TYPICAL_FLOOR = 5e-7
+# A floor above these is no rounding: 30 of it would excuse a wrong epsilon.
+_LARGEST_FLOOR = 3e-5
+_LARGEST_FLOOR_HALF = 3e-2
 
 
 def noise_floor(
@@ -56,6 +59,14 @@ def noise_floor(
             pair = (twin[name], value) if to_single else (value, twin[name])
             floors[name] = compare(*pair).relative_l2
     return floors
+
+
+def largest_floor(module: Any) -> float:
+    """Return the highest floor that is believed, by the precision of the module."""
+    import torch
+
+    kinds = {one.dtype for one in module.parameters()}
+    return _LARGEST_FLOOR_HALF if kinds & {torch.float16, torch.bfloat16} else _LARGEST_FLOOR
 
 
 def _cast(array: Array, kind: str) -> Array:

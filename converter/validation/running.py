@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from converter.errors import ConverterError, UsageError
+from converter.live.keras_model import keras_to_array
 from converter.live.torch_module import from_array, is_tensor, to_array
 from converter.tensors.dtype import Array
 
@@ -27,8 +28,6 @@ def run_keras(model: Any, inputs: Mapping[str, Array]) -> dict[str, Array]:
     Raises:
         UsageError: If the model raises.
     """
-    import keras
-
     packed = _packed(model, inputs)
     with full_precision(), _no_gradients():
         try:
@@ -36,7 +35,7 @@ def run_keras(model: Any, inputs: Mapping[str, Array]) -> dict[str, Array]:
         except Exception as error:
             raise _raised(f"Keras model '{model.name}'", error) from error
         found = flatten_outputs(outputs)
-        arrays = {name: np.asarray(keras.ops.convert_to_numpy(one)) for name, one in found.items()}
+        arrays = {name: _wide(keras_to_array(one, name)) for name, one in found.items()}
     names = list(getattr(model, "output_names", None) or [])
     if len(names) == len(arrays) and not isinstance(outputs, Mapping):
         arrays = dict(zip(names, arrays.values(), strict=True))

@@ -31,7 +31,7 @@ from converter.validation.inputs import (
     make_inputs,
 )
 from converter.validation.judging import judge_output
-from converter.validation.noise import TYPICAL_FLOOR, noise_floor
+from converter.validation.noise import TYPICAL_FLOOR, largest_floor, noise_floor
 from converter.validation.references import wrong_references
 from converter.validation.report import Report, Row
 from converter.validation.running import run_keras, run_torch
@@ -108,11 +108,14 @@ class _Comparison:
         expected = run_keras(self._model, arrays)
         positional, named = self._torch_inputs(arrays)
         found = run_torch(self._module, positional, named)
-        if not self._is_repeatable(found, positional, named):
+        if self._is_repeatable(found, positional, named):
+            floors = self._floors(positional, named, found)
+        else:
+            # Its distance from itself would be that of the randomness, and excuse anything.
+            floors = dict.fromkeys(found, TYPICAL_FLOOR)
             self._notices.append(
                 "The PyTorch side gives another answer each time: something random is left in it."
             )
-        floors = self._floors(positional, named, found)
         results = _Results(expected, found, floors)
         rows = [self._row(pair, results) for pair in self._pairs(expected, found)]
         return Report("outputs", tuple(rows), len(rows), tuple(self._notices), self._settings())
@@ -179,7 +182,14 @@ class _Comparison:
                 f"The noise floor could not be measured ({floors}); {TYPICAL_FLOOR:.0e} is assumed."
             )
             return typical
-        return {**typical, **floors}
+        for name, floor in floors.items():
+            if floor > largest_floor(self._module):
+                self._notices.append(
+                    f"The noise floor of '{name}' is {floor:.0e}, too high to tell a mistake from "
+                    f"noise; {largest_floor(self._module):.0e} is used."
+                )
+        limited = {name: min(one, largest_floor(self._module)) for name, one in floors.items()}
+        return {**typical, **limited}
 
     def _pairs(
         self, expected: Mapping[str, Array], found: Mapping[str, Array]
