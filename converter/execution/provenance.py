@@ -29,6 +29,10 @@ from converter.planning.plan import Plan
 METADATA_KEY = "weightferry"
 SIDECAR_SUFFIX = ".provenance.json"
 
+# Characters. Writers leave room for a record in front of the values; one that does not fit would
+# cost moving all of them. The list of dropped tensors is what can be long.
+MAX_TEXT = 3000
+
 # Long enough that a call of the system costs nothing, short enough to stay in the L2 cache.
 _READ_BYTES = 512 * 2**10
 
@@ -97,7 +101,8 @@ class Provenance(msgspec.Struct, frozen=True, omit_defaults=True):
         sources: Every file that was read.
         mapping: The mapping used.
         laws: Law to number of steps.
-        dropped: Source tensors that were not transferred.
+        num_dropped: Number of source tensors that were not transferred.
+        dropped: Those tensors; left out of metadata that would grow too long.
         tensors: Every step; in sidecars only.
     """
 
@@ -108,12 +113,16 @@ class Provenance(msgspec.Struct, frozen=True, omit_defaults=True):
     sources: tuple[SourceRecord, ...]
     mapping: MappingRecord
     laws: dict[str, int]
+    num_dropped: int
     dropped: tuple[DroppedRecord, ...] = ()
     tensors: tuple[TensorRecord, ...] = ()
 
     def text(self) -> str:
-        """Return the record as one line of JSON."""
-        return msgspec.json.encode(self).decode()
+        """Return the record as one line of JSON, short enough for a header."""
+        text = msgspec.json.encode(self).decode()
+        if len(text) <= MAX_TEXT:
+            return text
+        return msgspec.json.encode(msgspec.structs.replace(self, dropped=())).decode()
 
 
 def record(
@@ -144,6 +153,7 @@ def record(
         sources=sources or (SourceRecord(source.label),),
         mapping=MappingRecord(plan.mapping, options.mapping_sha256),
         laws=dict(sorted(Counter(str(step.law) for step in plan.steps).items())),
+        num_dropped=len(plan.dropped),
         dropped=tuple(DroppedRecord(dropped.name, dropped.why) for dropped in plan.dropped),
     )
 

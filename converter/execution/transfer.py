@@ -25,8 +25,7 @@ from converter.tensors.dtype import Array
 from converter.tensors.spec import TensorSpec
 
 BLOCK_BYTES = 8 * 2**20
-LARGE_BLOCK_BYTES = 32 * 2**20
-LARGE_BYTES = 128 * 2**20  # tensors from here on are streamed in large blocks
+MAX_BLOCK_BYTES = 32 * 2**20  # of a tensor so large that it is not kept in memory
 JOB_BYTES = 8 * 2**20  # small steps are done together up to this size
 MAPPED_BYTES = 64 * 2**20  # of a source that one step keeps in memory
 RELEASE_BYTES = 16 * 2**20  # small sources are given back together
@@ -170,14 +169,15 @@ class Transfer:
 
     def _stream(self, step: Step) -> Iterator[tuple[str, int]]:
         arrays = [self._read(name) for name in step.sources]
+        size = self._size(step)
         since_release = 0
-        for block in step.operation.stream(arrays, _block_bytes(self._size(step))):
+        for block in step.operation.stream(arrays, _block_bytes(size)):
             name = step.targets[block.target]
             array = self._checked(name, block)
             yield from self._put(name, block.start, array)
             since_release += array.nbytes
             # An empty block says that the next one has touched as many pages as it may.
-            if since_release >= MAPPED_BYTES or not array.size:
+            if size > MAPPED_BYTES and (since_release >= MAPPED_BYTES or not array.size):
                 for source in step.sources:
                     self._source.release(source)
                 since_release = 0
@@ -236,9 +236,9 @@ def count_elements(spec: TensorSpec) -> int:
 
 
 def _block_bytes(nbytes: int) -> int:
-    # A block of a permuted tensor touches as many pages of its source as it has rows; of a large
-    # source, larger blocks touch every page fewer times.
-    return LARGE_BLOCK_BYTES if nbytes >= LARGE_BYTES else BLOCK_BYTES
+    # Every block of a permuted tensor touches pages all over its source. A source too large to
+    # stay resident is mapped anew for each of them, so there should be few.
+    return min(max(BLOCK_BYTES, nbytes // 12), MAX_BLOCK_BYTES)
 
 
 def _aliases(plan: Plan) -> dict[str, tuple[str, ...]]:
