@@ -110,20 +110,16 @@ class _Namer:
         """Name everything below a layer of the catalogue; whether it is one."""
         if not node.is_known_class:
             return False
-        below = list(self._relative_stores(node))
+        below = dict(self._relative_stores(node))
         found = self._catalogue.variables(
-            node.class_name, self._config(node), [store for store, _ in below]
+            node.class_name, self._config(node), below, self._names_below(node)
         )
-        if found is None or {one.store for one in found} > {store for store, _ in below}:
+        if found is None:
             return False
-        variables = dict(below)
         slots = self._slots.setdefault(id(node), {})
         for one in found:
-            variable = variables.get(one.store)
-            if variable is None:
-                continue
-            name = self._names.tensors.setdefault(id(variable), f"{path}/{one.path}")
-            slots[one.slot] = name
+            variable = below[one.store]
+            slots[one.slot] = self._names.tensors.setdefault(id(variable), f"{path}/{one.path}")
         self._place_below(node, path, ())
         return True
 
@@ -151,6 +147,17 @@ class _Namer:
             if not path.startswith(prefix):
                 return
             yield path.removeprefix(prefix), self._recording.values[path]
+
+    def _names_below(self, node: Node) -> dict[str, str]:
+        """Return the names of the layers below, by group relative to that of the node."""
+        places = self._recording.places
+        prefix = f"{places[id(node.layer)]}/" if places.get(id(node.layer)) else ""
+        found = ((places.get(id(one.layer), ""), one.name) for one in node.below())
+        return {
+            place.removeprefix(prefix): name
+            for place, name in found
+            if place and place.startswith(prefix)
+        }
 
     def _config(self, node: Node) -> Mapping[str, Any]:
         if id(node) not in self._configs:

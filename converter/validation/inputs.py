@@ -90,7 +90,8 @@ def load_inputs(path: Path, inputs: Sequence[Input]) -> dict[str, Array]:
         ProblemsError: If an input is missing, unexpected, or of a shape that the model refuses.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # NumPy leaves the file open when it is no archive, unless the caller opened it.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, zipfile.BadZipFile, AttributeError, EOFError) as error:
         raise CheckpointError(
