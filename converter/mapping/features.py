@@ -193,6 +193,14 @@ def _dense(layer: LayerSpec, inputs: list[_Form | Unknown]) -> _Form | Unknown:
     return _Form(rank, _count(layer.config, "units", "output_dim"), spatial=False)
 
 
+def _each_step(layer: LayerSpec, inputs: list[_Form | Unknown]) -> _Form | Unknown:
+    """TimeDistributed: known for a Dense, whose rows stay the last axis in PyTorch too."""
+    inner = layer.config.get("layer")
+    if isinstance(inner, Mapping) and inner.get("class_name") == "Dense":
+        return _dense(layer, inputs)
+    return Unknown(f"TimeDistributed '{layer.path}' may reorder features")
+
+
 def _pooled(layer: LayerSpec, inputs: list[_Form | Unknown]) -> _Form | Unknown:
     first = _first(layer, inputs)
     if isinstance(first, Unknown):
@@ -267,6 +275,8 @@ _HANDLERS: tuple[tuple[re.Pattern[str], _Handler], ...] = tuple(
         (r"Embedding", _embedded),
         (r"(CuDNN)?(LSTM|GRU)|SimpleRNN|Bidirectional", _recurrent),
         (r"(Einsum)?Dense", _dense),
+        (r"TimeDistributed", _each_step),
+        (r"MultiHeadAttention|Group(ed)?QueryAttention|(Additive)?Attention", _first),
     )
 )
 

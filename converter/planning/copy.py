@@ -6,6 +6,7 @@ where no mapping is needed.
 
 from __future__ import annotations
 
+from converter.algebra.base import Operation
 from converter.algebra.chain import chain
 from converter.algebra.rearrange import identity
 from converter.algebra.values import Cast
@@ -48,7 +49,7 @@ def make_copy_plan(source: Side, target: Side, *, dtype: DType | None = None) ->
         if problem is not None:
             problems.append(problem)
             continue
-        operation = identity(found.shape)
+        operation: Operation = identity(found.shape)
         if after != found.dtype:
             operation = chain(operation, Cast(found.dtype, after))
         steps.append(Step((spec.name,), (spec.name,), operation, NAME, "", ""))

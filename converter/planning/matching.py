@@ -100,16 +100,12 @@ def _choose(
     manifest = keras if keras is not None else torch
     if manifest is None:
         raise MappingError("cannot find a mapping: neither side is known")
-    known = library.load_all(folders)
-    found = identify(manifest, mappings=known, sizes=sizes)
+    found = identify(manifest, folders=folders, sizes=sizes)
     if found is not None or keras is not None:
         return found
-    near = nearest(manifest, mappings=known, sizes=sizes)
     raise MappingError(
         "cannot find a mapping: none covers every tensor of this checkpoint",
-        facts=[]
-        if near is None
-        else [("nearest", f"{near.mapping.name} covers {near.covered} of {near.total} tensors")],
+        facts=[("nearest", nearest(manifest, folders=folders, sizes=sizes))],
         hint="name one (--mapping NAME), or give the Keras model (--like model.keras) to convert "
         "by kind",
     )

@@ -18,7 +18,7 @@ from converter.planning.plan import Dropped, Plan, Step
 from converter.planning.sides import Side
 from converter.planning.steps import Outcome, StepMaker
 from converter.tensors.dtype import DType
-from converter.tensors.manifest import Manifest
+from converter.tensors.manifest import Family, Manifest
 from converter.tensors.spec import LayerSpec, TensorSpec
 
 
@@ -43,7 +43,7 @@ class Request:
     target: Side
     mapping: str
     pairings: tuple[Pairing, ...]
-    dropped: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    dropped: Mapping[tuple[Family, str], str] = field(default_factory=dict)
     ties: Mapping[str, str] = field(default_factory=dict)
     assumptions: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()

@@ -1,0 +1,16 @@
+"""Settings for every test, made before a framework is imported."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+from hypothesis import settings
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
+# Keras reads and writes keras.json in its home; the user's own is left alone.
+os.environ.setdefault("KERAS_HOME", tempfile.mkdtemp(prefix="weightferry-keras-"))
+
+settings.register_profile("default", max_examples=60, deadline=None)
+settings.register_profile("long", max_examples=1000, deadline=None)
+settings.load_profile(os.environ.get("WEIGHTFERRY_HYPOTHESIS", "default"))
