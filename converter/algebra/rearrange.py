@@ -103,8 +103,11 @@ class Rearrange(Assembled):
             return False
         if len(self.sizes) < len(self.pattern.axes):
             return len(self.pattern.left) != 1
-        elements = math.prod(self.pattern.source_shapes(self.sizes)[0])
-        return any(arrays[0].size * 8 == elements * bits for bits in _PACKED_BITS)
+        (shape,) = self.pattern.source_shapes(self.sizes)
+        elements = math.prod(shape)
+        return arrays[0].shape != shape and any(
+            arrays[0].size * 8 == elements * bits for bits in _PACKED_BITS
+        )
 
     def assemblies(self, sources: Sequence[Array]) -> Iterator[Assembly]:
         """Yield the targets."""
