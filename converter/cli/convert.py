@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -84,25 +85,26 @@ def convert(
                     sidecar=sidecar,
                     progress=progress,
                 )
-            found = describe(str(source), conversion.plan, written)
+            found = describe(source, target, conversion.plan, written)
         if json:
             render.line(schema.dump(found))
         else:
             show(found)
 
 
-def describe(source: str, plan: Plan, written: Written) -> schema.Written:
-    """Return what was written as what ``--json`` prints."""
+def describe(source: Path, target: Path, plan: Plan, written: Written) -> schema.Written:
+    """Return what was written as what ``--json`` prints; files as the user would name them."""
     from converter.cli import schema
 
     return schema.Written(
-        source=source,
-        files=[str(file) for file in written.files],
+        source=str(source),
+        files=[str(target.parent / file.name) for file in written.files],
         nbytes=written.nbytes,
         tensors=written.tensors,
         to=plan.to,
         mapping=plan.mapping,
         law=str(plan.law),
+        laws=dict(Counter(str(step.law) for step in plan.steps)),
         dropped=[schema.Dropped(drop.name, drop.why) for drop in plan.dropped],
         assumptions=list(plan.assumptions),
         seconds=written.seconds,
@@ -113,13 +115,14 @@ def show(found: schema.Written) -> None:
     """Print what was written, and what it takes to give equal outputs."""
     from converter.cli import render
     from converter.cli.collapse import collapse
+    from converter.cli.plan import laws_text
     from converter.cli.sizes import size_text
 
     for file in found.files:
         render.line(f"wrote {file}")
     render.line(
         f"{render.plural(found.tensors, 'tensor')}, {size_text(found.nbytes)}, "
-        f"mapping {found.mapping}, law {found.law}, {found.seconds:.2f} s"
+        f"mapping {found.mapping}, {laws_text(found.laws)}, {found.seconds:.2f} s"
     )
     dropped = [(drop.name, drop.why) for drop in found.dropped]
     render.sentences("dropped", [": ".join(group.texts) for group in collapse(dropped)])

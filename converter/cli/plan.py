@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,14 +77,14 @@ def show(found: PlanReport, *, every: bool) -> None:
     render.line(
         f"{found.source} -> {'PyTorch' if found.to == 'torch' else 'Keras'}: mapping "
         f"{found.mapping}, {render.plural(tensors, 'tensor')}, {size_text(found.nbytes)}, "
-        f"law {found.law}"
+        f"{laws_text(found.laws)}"
     )
     render.line()
     rows = [
         (
             _names(step.sources),
             _names(step.targets),
-            step.operation,
+            _operation(step.operation),
             step.law,
         )
         for step in found.steps
@@ -99,6 +99,24 @@ def show(found: PlanReport, *, every: bool) -> None:
     render.sentences("dropped", [": ".join(group.texts) for group in collapse(dropped)])
     render.sentences("tied", [f"{name} = {of}" for name, of in found.ties.items()])
     render.sentences("assumed", found.assumptions)
+
+
+def laws_text(laws: Mapping[str, int]) -> str:
+    """Return how many steps have which law, the weakest last.
+
+    Examples:
+        >>> laws_text({"derived": 1, "exact": 11})
+        '11 exact, 1 derived'
+    """
+    from converter.algebra.base import Law
+
+    return ", ".join(f"{laws[law]:,} {law}" for law in Law if law in laws)
+
+
+def _operation(text: str) -> str:
+    """Return an operation, where nothing moves in words."""
+    before, arrow, after = text.partition(" -> ")
+    return "as it is" if arrow and before == after else text
 
 
 def _names(tensors: Sequence[TensorReport]) -> str:

@@ -58,7 +58,10 @@ class Dropped(msgspec.Struct, frozen=True):
 
 
 class Written(msgspec.Struct, frozen=True):
-    """What ``convert`` wrote: the files, their size, the plan in short, and how long it took."""
+    """What ``convert`` wrote: the files, their size, the plan in short, and how long it took.
+
+    ``law`` is that of the weakest step; ``laws`` counts the steps of each.
+    """
 
     source: str
     files: list[str]
@@ -67,6 +70,7 @@ class Written(msgspec.Struct, frozen=True):
     to: str
     mapping: str
     law: str
+    laws: dict[str, int]
     dropped: list[Dropped]
     assumptions: list[str]
     seconds: float
