@@ -25,6 +25,11 @@ from converter.mapping.naming import snake_case
 MODEL_CLASSES = frozenset({"Functional", "Model", "Sequential"})
 _OPERATION_MODULES = ("keras.src.ops", "keras.ops")
 _KNOWN_PACKAGES = frozenset({"keras", "keras_hub", "keras_nlp", "keras_cv", "tf_keras"})
+
+# Classes whose public name, which the configuration has, is not the one in Python, which groups
+# and automatic names are made of. Source: keras 3.15.1, all of keras.layers looked at.
+_PYTHON_NAMES = {"GroupQueryAttention": "GroupedQueryAttention"}
+
 _MAX_NESTING = 32
 
 
@@ -132,6 +137,7 @@ def _is_named_layer(value: object) -> bool:
 
 def _layer(value: dict[str, Any], depth: int) -> ConfigLayer:
     class_name = value["class_name"].rpartition(">")[2]  # "Package>Class" of registered classes
+    class_name = _PYTHON_NAMES.get(class_name, class_name)
     raw = value["config"]
     config: dict[str, Any] = {"layers": raw} if isinstance(raw, list) else raw
     name = config.get("name", value.get("name"))

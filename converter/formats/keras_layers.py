@@ -138,7 +138,10 @@ class LayerFinder:
         """Return the class that an automatic layer name tells."""
         name = group.name or ""
         class_name = self._class_of_key(name)
-        if class_name is None or class_name in MODEL_CLASSES or not group.variables:
+        is_model = class_name in MODEL_CLASSES
+        if class_name is None or not (
+            group.children.get("layers") if is_model else group.variables
+        ):
             return None
         self.assumed[name] = class_name
         return class_name

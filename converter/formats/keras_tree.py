@@ -72,7 +72,7 @@ def _notices(
     if model is None and all(group.name is None for group in root.below()):
         yield "the file holds no layer names: layers are called after their place in it"
     if finder.assumed:
-        pairs = [f"{name} is a {class_name}" for name, class_name in sorted(finder.assumed.items())]
+        pairs = [f"{name} ({class_name})" for name, class_name in sorted(finder.assumed.items())]
         yield f"assumed from automatic layer names: {', '.join(pairs)}"
 
 
@@ -80,11 +80,24 @@ def _vars_path(group: Group) -> str:
     return f"{group.path}/{VARS}" if group.path else VARS
 
 
+def _names_below(layer: Layer) -> dict[str, str]:
+    """Return the names that the file gives to the layers below, by group relative to the layer."""
+    if layer.group is None:
+        return {}
+    skip = len(layer.group.path) + 1 if layer.group.path else 0
+    return {
+        group.path[skip:]: group.name
+        for group in layer.group.below()
+        if group is not layer.group and group.name is not None
+    }
+
+
 class _Namer:
     def __init__(self, root: Layer, catalogue: Catalogue, *, require_all: bool) -> None:
         self._root = root
         self._catalogue = catalogue
         self._require_all = require_all
+        self._weighted = frozenset(catalogue.classes)
         self._tree = NamedTree()
         self._names: dict[str, str] = {}
         self._slots: dict[int, dict[str, str]] = {}
@@ -134,8 +147,10 @@ class _Namer:
         if layer.class_name is None or not layer.is_known_class:
             return False
         stores = layer.group.stores() if layer.group is not None else {}
-        found = self._catalogue.variables(layer.class_name, layer.config, list(stores))
-        if found is None or not stores.keys() >= {one.store for one in found}:
+        found = self._catalogue.variables(
+            layer.class_name, layer.config, stores, _names_below(layer)
+        )
+        if found is None:
             self._refuse_missing(layer, stores)
             return False
         slots = self._slots.setdefault(id(layer), {})
@@ -143,6 +158,9 @@ class _Namer:
         for one in found:
             store = f"{prefix}/{one.store}" if prefix else one.store
             slots[one.slot] = self._add(f"{path}/{one.path}", stores[one.store], store)
+            for place in one.also:
+                self._names[stores[place]] = slots[one.slot]
+                self._tree.copies[f"{prefix}/{place}" if prefix else place] = slots[one.slot]
         self._place_below(layer, path, ())
         return True
 
@@ -151,11 +169,8 @@ class _Namer:
         if dataset in self._names:
             return self._names[dataset]
         self._names[dataset] = name
-        if name in self._tree.datasets:
-            self._tree.copies[store] = name
-        else:
-            self._tree.datasets[name] = dataset
-            self._tree.store[name] = store
+        self._tree.datasets[name] = dataset
+        self._tree.store[name] = store
         return name
 
     def _place_below(self, layer: Layer, path: str, above: tuple[Layer, ...]) -> None:
@@ -174,9 +189,9 @@ class _Namer:
     def _refuse_missing(self, layer: Layer, stores: Mapping[str, Any]) -> None:
         """Refuse an architecture with a layer whose weights the file does not hold."""
         shared = self._with_group.get((layer.name, layer.class_name))
-        if stores or not self._require_all or (shared is not None and shared is not layer):
+        if stores or not self._require_all or layer.class_name not in self._weighted:
             return
-        if self._catalogue.variables(layer.class_name or "", layer.config, ()) is None:
+        if shared is not None and shared is not layer:
             return
         raise MisfitError(f"the file holds no weights of {layer.name!r}, a {layer.class_name}")
 

@@ -1,0 +1,196 @@
+"""Legacy HDF5: what Keras 2 wrote and Keras 3 writes to ``.h5``, a whole model or weights only.
+
+Weights are found by the attributes ``layer_names`` and ``weight_names`` and told apart by name,
+never by position: the order inside a nested layer depends on what was frozen when it was saved.
+Without an architecture the class of a layer is known only where names or variables show it.
+
+Source: keras 3.15.1 ``legacy/saving/legacy_h5_format.py``; tf_keras 2.21 ``saving/hdf5_format.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converter.errors import CheckpointError, CorruptFileError, UnsupportedFileError
+from converter.formats.hdf5_tree import Hdf5Tree
+from converter.formats.keras_checkpoint import (
+    Architecture,
+    KerasFileCheckpoint,
+    given_architecture,
+    provenance_of,
+    refuse_select,
+)
+from converter.formats.keras_config import missing_architecture, parse_architecture
+from converter.formats.keras_layers import MisfitError
+from converter.formats.keras_legacy_tree import TOP_LEVEL, LegacyTree, name_legacy
+from converter.formats.source_file import SourceFile
+from converter.formats.wording import cannot_read, quoted
+from converter.tensors.manifest import Manifest
+from converter.tensors.structure import KerasStructure
+
+_MODEL_GROUP = "model_weights"
+
+
+class KerasLegacy(KerasFileCheckpoint):
+    """A legacy HDF5 file of Keras 2 or Keras 3.
+
+    Args:
+        path: The file.
+        select: Nothing can be selected; refused when given.
+        architecture: A JSON file with the architecture, or ``None`` to use the one in the file.
+
+    Raises:
+        CheckpointError: If the file cannot be read, or the architecture is not that of it.
+        UnsupportedFileError: If Keras 1 wrote it.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        select: str | None = None,
+        architecture: str | Path | None = None,
+    ) -> None:
+        refuse_select(path, select)
+        super().__init__(path, "keras_legacy")
+        given = given_architecture(architecture)
+        self._source = SourceFile(self.path)
+        try:
+            self._tree = Hdf5Tree(self._source)
+            self._read(given)
+        except BaseException:
+            self._source.close()
+            raise
+
+    def _read(self, given: Architecture | None) -> None:
+        self._group = _MODEL_GROUP if _MODEL_GROUP in self._tree.groups else ""
+        attributes = self._tree.groups[self._group]
+        weights = self._weights(_texts(attributes, "layer_names"))
+        version = _text(attributes, "keras_version")
+        if version is None:
+            self._refuse_keras_1(weights)
+        notices: list[str] = []
+        architecture = given or self._architecture(notices)
+        found = self._name(weights, architecture, notices)
+        self._places = {name: (self._tree, dataset) for name, dataset in found.datasets.items()}
+        metadata = provenance_of(self._tree.groups[""])
+        if version is not None:
+            metadata["keras_version"] = version
+        self._manifest = Manifest.of(
+            self.specs(self._places),
+            family="keras",
+            layers=found.layers,
+            metadata=metadata,
+            notices=[*notices, *found.notices],
+        )
+        self._structure = KerasStructure(
+            legacy={
+                layer: tuple((found.names[dataset], weight) for weight, dataset in values)
+                for layer, values in weights.items()
+            },
+            config=architecture.text if architecture is not None else None,
+            keras_version=version,
+            backend=_text(attributes, "backend"),
+        )
+
+    def _weights(self, layers: list[str]) -> dict[str, list[tuple[str, str]]]:
+        """Return name and dataset of the weights of each layer, in the order of the file."""
+        if len(set(layers)) != len(layers):
+            raise CorruptFileError(cannot_read(self.path, "two layers have one name"))
+        own = f"{self._group}/{TOP_LEVEL}" if self._group else TOP_LEVEL
+        names = [*layers, TOP_LEVEL] if own in self._tree.groups else layers
+        found: dict[str, list[tuple[str, str]]] = {}
+        for layer in names:
+            group = f"{self._group}/{layer}" if self._group else layer
+            if group not in self._tree.groups:
+                raise CorruptFileError(
+                    cannot_read(self.path, f"it lists the layer {quoted(layer)} and lacks it")
+                )
+            found[layer] = []
+            for weight in _texts(self._tree.groups[group], "weight_names"):
+                dataset = f"{group}/{weight}"
+                if dataset not in self._tree.datasets:
+                    raise CorruptFileError(
+                        cannot_read(
+                            self.path, f"it lists the weight {quoted(weight)} and lacks it"
+                        ),
+                        facts=[("layer", quoted(layer))],
+                    )
+                found[layer].append((weight, dataset))
+            if len({weight for weight, _ in found[layer]}) != len(found[layer]):
+                raise CorruptFileError(
+                    cannot_read(self.path, f"two weights of {quoted(layer)} have one name")
+                )
+        return found
+
+    def _refuse_keras_1(self, weights: Mapping[str, list[tuple[str, str]]]) -> None:
+        if any("/" in weight for values in weights.values() for weight, _ in values):
+            return
+        raise UnsupportedFileError(
+            cannot_read(self.path, "Keras 1 wrote it, and only Keras 2 and 3 are read"),
+            facts=[("evidence", "no attribute 'keras_version'")],
+        )
+
+    def _architecture(self, notices: list[str]) -> Architecture | None:
+        text = _text(self._tree.groups[""], "model_config")
+        if text is None:
+            return None
+        try:
+            model = parse_architecture(text.encode(), what="model_config", path=self.path)
+        except CheckpointError as error:
+            notices.append(missing_architecture(self.path, error.summary))
+            return None
+        return Architecture(text, model)
+
+    def _name(
+        self,
+        weights: Mapping[str, list[tuple[str, str]]],
+        architecture: Architecture | None,
+        notices: list[str],
+    ) -> LegacyTree:
+        shapes = {path: dataset.shape for path, dataset in self._tree.datasets.items()}
+        model = architecture.model if architecture is not None else None
+        try:
+            return name_legacy(weights, model, shapes, self._same)
+        except MisfitError as error:
+            why = f"the architecture is not that of the weights: {error}"
+            if architecture is not None and architecture.path is not None:
+                raise UnsupportedFileError(
+                    cannot_read(self.path, why), facts=[("architecture", str(architecture.path))]
+                ) from error
+            notices.append(why)
+            return name_legacy(weights, None, shapes, self._same)
+
+    def _same(self, one: str, other: str) -> bool:
+        first, second = self._tree.read(one), self._tree.read(other)
+        return first.dtype == second.dtype and bool(
+            np.array_equal(first.reshape(-1).view(np.uint8), second.reshape(-1).view(np.uint8))
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._tree.close()
+        self._source.close()
+
+
+def _texts(attributes: Mapping[str, Any], name: str) -> list[str]:
+    """Return a list attribute, which is in several pieces when it is long.
+
+    Source: keras 3.15.1 ``save_attributes_to_hdf5_group``: pieces of at most 64,512 bytes.
+    """
+    if name in attributes:
+        pieces = [attributes[name]]
+    else:
+        pieces = []
+        while f"{name}{len(pieces)}" in attributes:
+            pieces.append(attributes[f"{name}{len(pieces)}"])
+    return [text for piece in pieces if isinstance(piece, list) for text in piece]
+
+
+def _text(attributes: Mapping[str, Any], name: str) -> str | None:
+    value = attributes.get(name)
+    return value if isinstance(value, str) else None
