@@ -30,6 +30,7 @@ from converter.tensors.manifest import Family, Manifest
 
 if TYPE_CHECKING:
     from converter.execution.executor import Written
+    from converter.validation.report import Report
 
 Paths = Sequence[str | os.PathLike[str]]
 
@@ -172,6 +173,54 @@ def convert(
         )
         return conversion.save(
             target, format=format, max_shard_size=max_shard_size, force=force, progress=progress
+        )
+
+
+def validate(
+    source: object,
+    target: object,
+    *,
+    keras: object = None,
+    torch: object = None,
+    inputs: object = None,
+    mapping: Mapping | str | None = None,
+    seed: int = 0,
+    like: object = None,
+    mapping_folders: Paths = (),
+) -> Report:
+    """Say whether two checkpoints are the same model.
+
+    Between the families, both models are run on the same inputs and their outputs compared. Where
+    nothing says how to build the PyTorch module, and within one family, values are compared
+    instead, bit for bit, through the plan.
+
+    Args:
+        source: One side, see the module.
+        target: The other.
+        keras: What builds the Keras model: a factory, or a live model to be filled. Not needed for
+            ``.keras`` files and for architectures of the library.
+        torch: What builds the PyTorch module; not needed for architectures of the library.
+        inputs: Inputs to run on, by Keras input name, or an ``.npz`` file; random by default.
+        mapping: As in :func:`plan`.
+        seed: Of the random inputs.
+        like: For a ``get_weights()`` list: the model that gives it names.
+        mapping_folders: Further folders that hold mappings.
+
+    Raises:
+        UsageError: If a model cannot be built or run.
+        PlanError: If the two sides do not fit together.
+    """
+    from converter.validation.checkpoints import validate_checkpoints
+
+    with open(source, like=like) as first, open(target, like=like) as second:
+        return validate_checkpoints(
+            first,
+            second,
+            factories={"keras": keras, "torch": torch},
+            inputs=inputs,
+            mapping=mapping,
+            folders=tuple(Path(folder) for folder in mapping_folders),
+            seed=seed,
         )
 
 
