@@ -152,7 +152,7 @@ class StepMaker:
         if source.is_open:
             return Outcome()
         family = "PyTorch" if self.to == "torch" else "Keras"
-        why = slot.why or f"{family} has no such tensor."
+        why = slot.why or f"{family} has no such tensor"
         there = (name for name in source.names if name not in source.absent)
         return Outcome(dropped=[Dropped(name, why) for name in there])
 
