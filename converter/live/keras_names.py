@@ -87,7 +87,9 @@ class _Namer:
         for child in node.children:
             name = self._fresh[id(child)]
             if taken[name] > 1:
-                name = self._place(child) or name
+                place = self._place(child)
+                # A place in a list is named after the class, as an unnamed layer is.
+                name = f"{name}_{place}" if place in taken else place or name
             settled = self._paths.get(id(child))
             self._visit(child, settled or (f"{path}/{name}" if path else name))
 
@@ -167,6 +169,8 @@ class _Namer:
     def _inbound(self, node: Node) -> Iterator[str]:
         above = self._paths[id(node)].rpartition("/")[0]
         for layer in node.inbound:
+            if layer is node.layer:  # called on its own output
+                continue
             path = self._path_of.get(id(layer))
             if path is None:  # an operation of the graph, such as x + y, which is no layer
                 path = f"{above}/{layer.name}" if above else str(layer.name)
