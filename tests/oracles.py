@@ -1,0 +1,114 @@
+"""The models that mappings are compared with, built small and with random weights.
+
+torchvision's wheel for this CPU build of torch lacks its compiled operators; two are looked up when
+it is imported, and none of them is used by a classifier, so their names are declared here.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+_OPERATORS = ("nms", "qnms")
+_SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+
+
+def torchvision() -> Any:
+    """Import torchvision, or skip the test."""
+    _declare_operators()
+    with warnings.catch_warnings():
+        # torchvision warns that its image extension is missing; no image file is read here.
+        warnings.filterwarnings("ignore", message="Failed to load image Python extension")
+        return pytest.importorskip("torchvision")
+
+
+def _declare_operators() -> None:
+    torch = pytest.importorskip("torch")
+    for name in _OPERATORS:
+        if not hasattr(torch.ops.torchvision, name):
+            torch.library.define(f"torchvision::{name}", _SIGNATURE)
+
+
+def keras_hub() -> Any:
+    """Import keras_hub, or skip the test."""
+    with warnings.catch_warnings():
+        # keras_hub warns on import that tensorflow-text is missing, which only tokenizers need.
+        warnings.simplefilter("ignore")
+        return pytest.importorskip("keras_hub")
+
+
+def transformers() -> Any:
+    """Import transformers, or skip the test."""
+    if importlib.util.find_spec("torchvision") is not None:
+        torchvision()  # which transformers imports where it is installed
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # notes on optional packages
+        return pytest.importorskip("transformers")
+
+
+def randomise_keras(model: Any, seed: int = 0) -> None:
+    """Give every variable of a Keras model random values, variances positive.
+
+    The scale shrinks with the number of inputs, so that activations keep their size through any
+    depth and no wrong tensor hides behind a vanishing one.
+    """
+    random = np.random.default_rng(seed)
+    values = []
+    for variable in model.weights:
+        shape = tuple(variable.shape)
+        if variable.path.endswith(("variance", "gamma")) or "layer_scale" in variable.path:
+            value = random.uniform(0.5, 1.5, shape)
+        elif len(shape) < 2:
+            value = random.normal(0.0, 0.2, shape)
+        else:
+            value = random.normal(0.0, 1.0, shape) * np.sqrt(2.0 / np.prod(shape[:-1]))
+        values.append(value.astype("float32"))
+    model.set_weights(values)
+
+
+def run_keras(model: Any, inputs: Any) -> Any:
+    """Return the outputs of a Keras model as arrays, in inference."""
+    import keras
+    import torch
+
+    with torch.no_grad():
+        outputs = model(inputs, training=False)
+    return keras.tree.map_structure(lambda one: one.detach().cpu().numpy(), outputs)
+
+
+def relative_error(found: Any, wanted: Any) -> float:
+    """Return the L2 norm of the difference, relative to that of ``wanted``."""
+    found, wanted = np.asarray(found, dtype="float64"), np.asarray(wanted, dtype="float64")
+    assert found.shape == wanted.shape
+    assert np.linalg.norm(wanted) > 0
+    return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
+
+
+def noise_floor(module: Any, *inputs: Any, **named: Any) -> tuple[Any, float]:
+    """Return a module's output in float64, and how far its float32 output is from that."""
+    import copy
+
+    import torch
+
+    module = module.eval()
+    with torch.no_grad():
+        single = _first(module(*inputs, **named))
+        double = _first(
+            copy.deepcopy(module).double()(
+                *(_double(one) for one in inputs),
+                **{name: _double(one) for name, one in named.items()},
+            )
+        )
+    return single.numpy(), relative_error(single.numpy(), double.numpy())
+
+
+def _first(output: Any) -> Any:
+    return output[0] if isinstance(output, tuple) or hasattr(output, "to_tuple") else output
+
+
+def _double(value: Any) -> Any:
+    return value.double() if value.is_floating_point() else value
