@@ -174,7 +174,7 @@ def find_index(folder: Path) -> Path:
 def _shards(document: Any, index: Path) -> dict[str, set[str]]:
     """Return file name to the tensors that the index expects in it."""
     weight_map = document.get("weight_map") if isinstance(document, dict) else None
-    if not isinstance(weight_map, dict) or not weight_map:
+    if not isinstance(weight_map, dict):
         raise CorruptFileError(cannot_read(index, "the index has no weight_map"))
     shards: dict[str, set[str]] = {}
     for tensor, name in weight_map.items():

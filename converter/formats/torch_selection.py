@@ -54,6 +54,8 @@ def select_tensors(root: Any, path: Path, select: str | None) -> Selection:
     """
     if not isinstance(root, dict):
         raise _not_a_dict(root, path)
+    if not root:
+        return Selection({}, ())  # a model without weights
     found = dict(_candidates(root, "", 0, set()))
     if select is not None:
         return _selected(root, found, select, path)
