@@ -265,8 +265,9 @@ def _make_folder(parent: Path, stack: contextlib.ExitStack) -> Path:
     """Make and hold a temporary folder; ``stack`` removes it."""
     while True:
         control = parent / f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
-        control.mkdir(mode=0o700)
+        # Before it is there: Ctrl-C may come as soon as it is.
         stack.callback(shutil.rmtree, control, ignore_errors=True)
+        control.mkdir(mode=0o700)
         # Between the two calls another run may take the folder for a leftover: then try again.
         with contextlib.suppress(FileNotFoundError, WriteError):
             lock = _lock_file(control / _HELD, control)
