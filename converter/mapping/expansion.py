@@ -148,14 +148,12 @@ class _Expander:
         return False
 
     def _canonical(self, index: RuleIndex, side: Side) -> Names:
-        manifest, separator = (self._keras, "/") if side == "keras" else (self._torch, ".")
+        manifest = self._keras if side == "keras" else self._torch
         if manifest is None:
             return Names()
 
         def score(names: Iterable[str]) -> int:
-            return sum(
-                any(index.knows(owner, side) for owner in owners(name, separator)) for name in names
-            )
+            return index.count_known(names, side)
 
         names = [*manifest.tensors, *manifest.ties]
         if side == "keras":

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping as Dict
 
 from converter.mapping.claims import join
-from converter.mapping.rule_index import owners
+from converter.mapping.rule_index import SEPARATORS, owners
 from converter.mapping.rules import Mapping, Pairing
-from converter.mapping.template import Template
+from converter.mapping.template import Template, skeleton
 from converter.tensors.manifest import Family, Manifest
 
 
@@ -26,10 +26,16 @@ def expand_drops(
     dropped: dict[tuple[Family, str], str] = {}
     for drop in mapping.drops:
         template = Template.parse(drop.name, mapping.tables, drop.side)
-        names, separator = (keras_names, "/") if drop.side == "keras" else (torch_names, ".")
-        for canonical, name in names.items():
-            places = owners(canonical, separator)
-            if any(place and template.match(place) is not None for place in places):
+        shapes = template.skeletons()
+        separator = SEPARATORS[drop.side]
+        possible: dict[str, bool] = {}
+        for canonical, name in (keras_names if drop.side == "keras" else torch_names).items():
+            shape = skeleton(canonical)
+            if shape not in possible:
+                possible[shape] = shapes is None or not shapes.isdisjoint(owners(shape, separator))
+            if possible[shape] and any(
+                template.match(place) is not None for place in owners(canonical, separator)
+            ):
                 dropped[drop.side, name] = drop.why
     return dropped
 

@@ -6,11 +6,15 @@ mapping grows with the number of tensors and not with tensors times rules.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from converter.mapping.rules import Mapping, Rule
+from converter.mapping.rules import Mapping as ArchitectureMapping
+from converter.mapping.rules import Rule
 from converter.mapping.template import Bindings, Side, Template, skeleton
+
+SEPARATORS: Mapping[Side, str] = {"keras": "/", "torch": "."}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class RuleIndex:
         rules: With their templates, in the order of the file.
     """
 
-    def __init__(self, mapping: Mapping, rules: Iterable[Rule] | None = None) -> None:
+    def __init__(self, mapping: ArchitectureMapping, rules: Iterable[Rule] | None = None) -> None:
         self.rules = tuple(
             ReadRule(
                 rule,
@@ -79,6 +83,15 @@ class RuleIndex:
     def knows(self, name: str, side: Side) -> bool:
         """Whether a rule could be about this name, judged by its skeleton alone."""
         return bool(self._always[side]) or skeleton(name) in self._by_skeleton[side]
+
+    def count_known(self, names: Iterable[str], side: Side) -> int:
+        """Return how many of these tensors a rule could be about, judged by skeletons alone."""
+        separator = SEPARATORS[side]
+        return sum(
+            count
+            for shape, count in Counter(map(skeleton, names)).items()
+            if any(self.knows(owner, side) for owner in owners(shape, separator))
+        )
 
 
 def owners(name: str, separator: str) -> Iterator[str]:
