@@ -53,7 +53,7 @@ def convert(array: Array, source: DType, target: DType) -> Array:
     become NaN.
 
     Args:
-        array: Values of type ``source``, any shape.
+        array: Values of type ``source``, of rank 1.
         source: A type that allows arithmetic.
         target: Another one.
 
@@ -62,22 +62,27 @@ def convert(array: Array, source: DType, target: DType) -> Array:
     """
     if source == target:
         return array
-    with np.errstate(all="ignore"):
-        if source.name == "float64" and target.bits < 32 and target.name != "float16":
-            result = _to_odd_float32(array).astype(target.numpy)
-        else:
-            result = array.astype(target.numpy)
+    with np.errstate(all="ignore"):  # ml_dtypes warns of NaNs even when asked for them
+        return _convert(array, source, target)
+
+
+def _convert(array: Array, source: DType, target: DType) -> Array:
+    if source == FLOAT64 and target.bits < 32 and target.name != "float16":
+        result = _to_odd_float32(array).astype(target.numpy)
+    else:
+        result = array.astype(target.numpy)
     finite = np.isfinite(result)
-    if not finite.all():
-        odd = np.nonzero(~finite)
-        values = array[odd]
-        if np.isfinite(values).any():
-            first = values[np.isfinite(values)][0]
-            raise OperationError(
-                f"cannot cast {source} to {target}: {float(first)!r} is too large",
-                facts=[("largest", repr(float(_finfo(target).max)))],
-            )
-        _keep_payloads(result, odd, values, source, target)
+    if finite.all():
+        return result
+    odd = np.nonzero(~finite)[0]
+    values = array[odd]
+    too_large = values[np.isfinite(values)]
+    if too_large.size:
+        raise OperationError(
+            f"cannot cast {source} to {target}: {float(too_large[0])!r} is too large",
+            facts=[("largest", repr(float(_finfo(target).max)))],
+        )
+    _keep_payloads(result, odd, values, source, target)
     return result
 
 
@@ -98,7 +103,7 @@ def _to_odd_float32(array: Array) -> npt.NDArray[np.float32]:
 
 
 def _keep_payloads(
-    result: Array, where: tuple[Array, ...], values: Array, source: DType, target: DType
+    result: Array, where: npt.NDArray[np.intp], values: Array, source: DType, target: DType
 ) -> None:
     """Write sign and payload of the NaNs among ``values`` into ``result[where]``."""
     nan = np.isnan(values)
@@ -107,7 +112,7 @@ def _keep_payloads(
     sign, payload = _nan_fields(values[nan], source)
     unsigned = np.dtype(f"u{target.itemsize}")
     bits = _nan_bits(sign, payload, _mantissa_bits(source), target).astype(unsigned)
-    result.view(unsigned)[tuple(axis[nan] for axis in where)] = bits
+    result.view(unsigned)[where[nan]] = bits
 
 
 def _finfo(dtype: DType) -> Any:

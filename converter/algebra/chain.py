@@ -9,7 +9,7 @@ from converter.algebra.base import Block, Law, Operation
 from converter.algebra.composition import compose
 from converter.algebra.copying import contiguous
 from converter.algebra.rearrange import Rearrange
-from converter.algebra.values import Cast, Elementwise, blocks_of
+from converter.algebra.values import Cast, Elementwise, blocks_of, narrowed
 from converter.tensors.dtype import Array, DType, Shape, get_dtype
 
 
@@ -63,15 +63,16 @@ class Chain(Operation):
             functions.insert(0, last)
             operations.pop()
         dtypes = Chain(tuple(operations)).infer_dtypes([get_dtype(one.dtype) for one in arrays])
+        stages = [
+            Chain(tuple(functions[: end + 1])).infer_dtypes(dtypes) for end in range(len(functions))
+        ]
+        itemsize = min((dtype.numpy.itemsize for dtype in dtypes), default=1)
+        share = narrowed(max_bytes, itemsize, [dtype for stage in stages for dtype in stage])
         for operation in operations[:-1]:
             arrays = operation.apply(arrays)
-        if operations:
-            blocks = operations[-1].stream(arrays, max_bytes)
-        else:
-            blocks = _blocks(arrays, max_bytes)
-        for function in functions:
-            dtypes = function.infer_dtypes(dtypes)
-            blocks = _mapped(function, blocks, dtypes)
+        blocks = operations[-1].stream(arrays, share) if operations else _blocks(arrays, share)
+        for function, stage in zip(functions, stages, strict=True):
+            blocks = _mapped(function, blocks, stage)
         yield from blocks
 
     def inverse(self) -> Chain:

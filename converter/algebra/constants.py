@@ -149,7 +149,8 @@ class Expect(Operation):
         expected = scalar_array(self.value, get_dtype(flat.dtype))
         count, first = 0, -1
         for start in range(0, flat.size, _CHUNK):
-            differs = np.nonzero(flat[start : start + _CHUNK] != expected)[0]
+            with np.errstate(all="ignore"):  # ml_dtypes warns of NaNs
+                differs = np.nonzero(flat[start : start + _CHUNK] != expected)[0]
             if differs.size and not count:
                 first = start + int(differs[0])
             count += differs.size

@@ -63,7 +63,8 @@ class SignedSum(Operation):
     def apply(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
         """Return the sum."""
         self._check(arrays)
-        return (self._sum([contiguous(array) for array in arrays]),)
+        total = self._sum([contiguous(array).reshape(-1) for array in arrays])
+        return (total.reshape(arrays[0].shape),)
 
     def stream(self, arrays: Sequence[Array], max_bytes: int) -> Iterator[Block]:
         """Yield sums of blocks; at every block that many bytes of each source have been read."""
@@ -88,12 +89,13 @@ class SignedSum(Operation):
         self.infer_dtypes([get_dtype(joint_numpy_dtype(self, arrays))] * len(arrays))
 
     def _sum(self, arrays: list[Array]) -> Array:
+        """Return the sum of arrays of rank 1."""
         first = arrays[0] if self.signs[0] > 0 else -arrays[0]
         if len(arrays) == 1:
             return first
-        total = first.astype(np.float64)
         untouched = np.ones(first.shape, np.bool_)
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):  # ml_dtypes warns of NaNs
+            total = first.astype(np.float64)
             for sign, array in zip(self.signs[1:], arrays[1:], strict=True):
                 untouched &= array == 0
                 total = total + sign * array.astype(np.float64)
@@ -146,15 +148,16 @@ class SplitSum(Operation):
         self.infer_dtypes([get_dtype(arrays[0].dtype)])
         first = contiguous(arrays[0])
         zeros = [np.zeros_like(first) for _ in self.signs[1:]]
-        return (first if self.signs[0] > 0 else -first, *zeros)
+        # Of rank 0, the negative would be no array.
+        return (first if self.signs[0] > 0 else (-first.reshape(-1)).reshape(first.shape), *zeros)
 
     def stream(self, arrays: Sequence[Array], max_bytes: int) -> Iterator[Block]:
         """Yield the first term in blocks of the source, then blocks of zeros."""
         require_sources(self, len(arrays), 1)
         self.infer_dtypes([get_dtype(arrays[0].dtype)])
         for block in blocks_of(arrays[0], 0, max_bytes):
-            values = block.array if self.signs[0] > 0 else -block.array
-            yield Block(0, block.start, values)
+            values = block.array.reshape(-1)
+            yield Block(0, block.start, values if self.signs[0] > 0 else -values)
         size, dtype = arrays[0].size, arrays[0].dtype.newbyteorder("=")
         step = max(1, max_bytes // dtype.itemsize)
         zeros = np.zeros(min(size, step), dtype)

@@ -73,7 +73,8 @@ class Elementwise(Operation):
         """Yield blocks of the function of blocks of the sources."""
         dtypes = self.infer_dtypes([get_dtype(array.dtype) for array in arrays])
         for index, array in enumerate(arrays):
-            for block in blocks_of(array, index, max_bytes):
+            share = narrowed(max_bytes, array.dtype.itemsize, [dtypes[index]])
+            for block in blocks_of(array, index, share):
                 yield self.block(block, dtypes[index])
 
     def block(self, block: Block, dtype: DType) -> Block:
@@ -97,6 +98,12 @@ def blocks_of(array: Array, target: int, max_bytes: int) -> Iterator[Block]:
     array = native(array)
     piece = Piece(array, (0,) * array.ndim)
     yield from Assembly(array.shape, array.shape, (piece,), array.dtype).stream(target, max_bytes)
+
+
+def narrowed(max_bytes: int, itemsize: int, dtypes: Sequence[DType]) -> int:
+    """Return the bound for blocks of sources whose values become as wide as the widest dtype."""
+    widest = max((dtype.numpy.itemsize for dtype in dtypes), default=itemsize)
+    return max(1, max_bytes * itemsize // max(itemsize, widest))
 
 
 def require_arithmetic(operation: Operation, dtype: DType) -> None:
@@ -251,8 +258,8 @@ class Scale(Elementwise):
     def values(self, array: Array) -> Array:
         """Return the products or quotients."""
         dtype = get_dtype(array.dtype)
-        wide = array.astype(np.float64)
         with np.errstate(all="ignore"):
+            wide = array.astype(np.float64)
             return convert(wide / self.by if self.divide else wide * self.by, FLOAT64, dtype)
 
     def inverse(self) -> Scale:
