@@ -82,6 +82,17 @@ class ZipTarget:
             member.crc = zlib.crc32(raw, member.crc)
             member.done += len(raw)
 
+    def append(self, name: str, data: bytes) -> None:
+        """Add a member whose content is known only now, after all others.
+
+        Raises:
+            OSError: If the disk is full or the file system refuses.
+        """
+        member = _place(name.encode(), len(data), self._directory)
+        self._members[name] = member
+        self._directory = member.content + member.size
+        self.write(name, 0, data)
+
     def finish(self) -> None:
         """Write headers and directory, and close the file.
 

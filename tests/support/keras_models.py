@@ -157,10 +157,7 @@ class Subclassed(keras.Model):
         self._private = layers.Dense(2, name="private")
         self.inner = keras.Sequential([layers.Dense(4), layers.BatchNormalization()])
         self.weights_of = {"x": layers.Dense(2)}
-
-    def build(self, shape: Any) -> None:
         self.own = self.add_weight(shape=(3,), name="own")
-        super().build(shape)
 
     def call(self, x: Any) -> Any:
         for layer in (*self.blocks, self.inner, *self.mixers):
