@@ -207,8 +207,9 @@ def _write_sidecar(staged: StagedTarget, noted: Provenance, plan: Plan) -> str:
 
 
 def _transfer(plan: Plan, source: Checkpoint, writer: Writer, report: Progress) -> None:
-    transfer = Transfer(plan, source, writer.write)
     total = plan.target.nbytes
+    workers = _workers(total)
+    transfer = Transfer(plan, source, writer.write, workers=workers)
     done = 0
 
     def advance(wrote: Wrote) -> None:
@@ -217,7 +218,7 @@ def _transfer(plan: Plan, source: Checkpoint, writer: Writer, report: Progress) 
         report(events.Advanced(done, total, wrote.tensor))
 
     with ResidencyGuard(transfer.release_all, MAPPED_LIMIT):
-        run_jobs(transfer.jobs(), advance, workers=_workers(total), limit=MEMORY_BYTES)
+        run_jobs(transfer.jobs(), advance, workers=workers, limit=MEMORY_BYTES)
     transfer.check()
 
 

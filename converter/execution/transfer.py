@@ -18,6 +18,7 @@ import numpy as np
 
 from converter.algebra.base import Block, Operation
 from converter.errors import ConverterError, OperationError, PlanError, Problem, shape_text
+from converter.execution.ahead import make_ahead
 from converter.execution.workers import Job
 from converter.formats.base import Checkpoint
 from converter.planning.plan import Plan, Step
@@ -25,7 +26,7 @@ from converter.tensors.dtype import Array
 from converter.tensors.spec import TensorSpec
 
 BLOCK_BYTES = 8 * 2**20
-MAX_BLOCK_BYTES = 32 * 2**20  # of a tensor so large that it is not kept in memory
+MAX_BLOCK_BYTES = 64 * 2**20  # of a tensor so large that it is not kept in memory
 JOB_BYTES = 8 * 2**20  # small steps are done together up to this size
 MAPPED_BYTES = 64 * 2**20  # of a source that one step keeps in memory
 RELEASE_BYTES = 16 * 2**20  # small sources are given back together
@@ -47,8 +48,8 @@ Post = Callable[[Wrote], None]
 class Transfer:
     """The values of one plan on their way."""
 
-    def __init__(self, plan: Plan, source: Checkpoint, write: Write) -> None:
-        """Take a plan, an open source, and where blocks go.
+    def __init__(self, plan: Plan, source: Checkpoint, write: Write, *, workers: int = 1) -> None:
+        """Take a plan, an open source, where blocks go, and the number of threads.
 
         Raises:
             PlanError: If a target tensor has no step or two.
@@ -56,6 +57,7 @@ class Transfer:
         self._plan = plan
         self._source = source
         self._write = write
+        self._workers = workers
         self._written: dict[str, int] = {}
         self._aliases = _aliases(plan)
         _check_targets(plan, self._aliases)
@@ -153,7 +155,7 @@ class Transfer:
         size = self._size(step)
         if type(step.operation).stream is Operation.stream:
             return 2 * size  # computed at once
-        return min(2 * size, 2 * _block_bytes(size) + MAPPED_BYTES)
+        return min(2 * size, 3 * _block_bytes(size) + MAPPED_BYTES)
 
     def _run(self, step: Step) -> Iterator[tuple[str, int]]:
         """Do one step; yield the name and size of each block written."""
@@ -168,21 +170,37 @@ class Transfer:
             raise failure from error
 
     def _stream(self, step: Step) -> Iterator[tuple[str, int]]:
-        arrays = [self._read(name) for name in step.sources]
         size = self._size(step)
         since_release = 0
-        for block in step.operation.stream(arrays, _block_bytes(size)):
+        for block in self._blocks(step, size):
             name = step.targets[block.target]
-            array = self._checked(name, block)
-            yield from self._put(name, block.start, array)
-            since_release += array.nbytes
-            # An empty block says that the next one has touched as many pages as it may.
-            if size > MAPPED_BYTES and (since_release >= MAPPED_BYTES or not array.size):
-                for source in step.sources:
-                    self._source.release(source)
+            yield from self._put(name, block.start, self._checked(name, block))
+            since_release += block.array.nbytes
+            if size > MAPPED_BYTES and since_release >= MAPPED_BYTES:
+                self._release(step)
                 since_release = 0
-        del arrays
         self._done(step)
+
+    def _blocks(self, step: Step, size: int) -> Iterator[Block]:
+        """Yield the blocks of a step; of a large one, each is made while another is written."""
+        arrays = [self._read(name) for name in step.sources]
+        blocks = step.operation.stream(arrays, _block_bytes(size))
+        if size <= MAPPED_BYTES:
+            return blocks
+        blocks = self._without_pauses(blocks, step)
+        return blocks if self._workers == 1 else make_ahead(blocks)
+
+    def _without_pauses(self, blocks: Iterator[Block], step: Step) -> Iterator[Block]:
+        """Release the sources where an empty block says that many of their pages were touched."""
+        for block in blocks:
+            if block.array.size:
+                yield block
+            else:
+                self._release(step)
+
+    def _release(self, step: Step) -> None:
+        for name in step.sources:
+            self._source.release(name)
 
     def _put(self, name: str, start: int, array: Array) -> Iterator[tuple[str, int]]:
         if array.size:
@@ -238,7 +256,7 @@ def count_elements(spec: TensorSpec) -> int:
 def _block_bytes(nbytes: int) -> int:
     # Every block of a permuted tensor touches pages all over its source. A source too large to
     # stay resident is mapped anew for each of them, so there should be few.
-    return min(max(BLOCK_BYTES, nbytes // 12), MAX_BLOCK_BYTES)
+    return min(max(BLOCK_BYTES, nbytes // 6), MAX_BLOCK_BYTES)
 
 
 def _aliases(plan: Plan) -> dict[str, tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ from converter.algebra.pattern import Pattern
 from converter.algebra.rearrange import Rearrange
 from converter.errors import OperationError, PlanError
 from converter.execution import transfer as transfer_module
+from converter.execution.ahead import make_ahead
 from converter.execution.executor import execute_with, iterate, to_arrays
 from converter.execution.progress import Advanced, Finished, Finishing, Started
 from converter.execution.transfer import Transfer
@@ -414,7 +416,7 @@ def test_memory_of_a_job_is_bounded_where_the_operation_streams():
 
     (streams,) = Transfer(make_plan(Huge.manifest, [(["t"], ["u"], SWAP)]), Huge(), print).jobs()
     (whole,) = Transfer(make_plan(Huge.manifest, [(["t"], ["u"], AtOnce())]), Huge(), print).jobs()
-    assert streams.nbytes <= 128 * 2**20
+    assert streams.nbytes <= 256 * 2**20
     assert whole.nbytes == 2 * spec.nbytes
 
 
@@ -476,4 +478,50 @@ def test_the_first_failure_stops_the_others():
     with pytest.raises(ValueError, match="third"):
         run_jobs([work(index) for index in range(1000)], print, workers=3, limit=100)
     assert len(started) < 20
+    assert threading.active_count() == 1
+
+
+def test_items_made_ahead_are_never_more_than_two():
+    alive = weakref.WeakSet()
+    most = []
+
+    class Thing:
+        pass
+
+    def things():
+        for _ in range(20):
+            thing = Thing()
+            alive.add(thing)
+            most.append(len(alive))
+            yield thing
+            del thing
+
+    count = 0
+    for _ in make_ahead(things()):
+        count += 1
+        threading.Event().wait(0.001)
+    assert count == 20
+    assert max(most) <= 3  # the name in the loop above keeps one until it takes the next
+    assert threading.active_count() == 1
+
+
+def test_a_failure_while_making_ahead_is_raised_in_its_turn():
+    def failing():
+        yield 1
+        raise OperationError("second")
+
+    seen = []
+
+    def consume():
+        seen.extend(make_ahead(failing()))
+
+    with pytest.raises(OperationError, match="second"):
+        consume()
+    assert threading.active_count() == 1
+
+
+def test_stopping_early_ends_the_thread():
+    ahead = make_ahead(iter(range(1000)))
+    assert next(ahead) == 0
+    ahead.close()
     assert threading.active_count() == 1
