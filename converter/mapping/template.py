@@ -242,7 +242,8 @@ def _member(name: str, table: Mapping[str, str], side: Side) -> _Member:
 
 def _require_one_reading(pieces: tuple[_Piece, ...]) -> None:
     """Refuse what a single pass from left to right could read in two ways."""
-    for piece, follows in zip(pieces, (*pieces[1:], None), strict=True):
+    for index, piece in enumerate(pieces):
+        follows = pieces[index + 1] if index + 1 < len(pieces) else None
         if isinstance(piece, str) or follows is None:
             continue
         if isinstance(piece, _Number):
