@@ -44,8 +44,8 @@ def judge_output(name: str, other: str, actual: Array, reference: Array, floor: 
         verdicts.append("warn")
         notes.append(f"{gap.skipped:,} elements are infinite or NaN on both sides")
     if not gap.elements and actual.size:
-        verdicts.append("fail")
         notes.append("no element could be compared")
+        return Row(name, other, "fail", actual.shape, note="; ".join(notes))
     return Row(
         name,
         other,
