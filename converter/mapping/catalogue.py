@@ -208,7 +208,7 @@ def _names_below(names: Mapping[str, str], part: Part) -> dict[str, str]:
 
 def _has_slots(entry: Entry, layer: LayerSpec) -> bool:
     """Whether the kind takes every tensor of the layer, and finds all that it must have."""
-    if entry.slots_from or not layer.tensors:
+    if entry.slots_from or entry.kind.refuse is not None or not layer.tensors:
         return True
     slots = entry.kind.slots
     known = {name for slot in slots for name in slot.keras}

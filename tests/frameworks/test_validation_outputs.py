@@ -374,3 +374,23 @@ def test_average_pooling_that_keras_gets_wrong_is_told() -> None:
     report = validate(pool(8), module)
     assert report.verdict == "fail"
     assert any("'pool' is an AveragePooling2D that pads more" in one for one in report.notices)
+
+
+def test_reduced_precision_is_off_while_running_and_put_back() -> None:
+    seen = []
+
+    class Watching(torch.nn.Module):
+        def forward(self, x: Any) -> Any:
+            backends = torch.backends
+            seen.append((backends.cuda.matmul.fp32_precision, backends.cudnn.conv.fp32_precision))
+            return x * 1.0
+
+    before = torch.backends.cudnn.conv.fp32_precision
+    torch.backends.cudnn.conv.fp32_precision = "tf32"
+    try:
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Identity()])
+        assert validate(model, Watching()).verdict == "pass"
+        assert set(seen) == {("ieee", "ieee")}
+        assert torch.backends.cudnn.conv.fp32_precision == "tf32"
+    finally:
+        torch.backends.cudnn.conv.fp32_precision = before
