@@ -145,15 +145,23 @@ def full_precision() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _torch_full_precision(torch: Any) -> Iterator[None]:
-    backends = [torch.backends.cuda.matmul, torch.backends.cudnn]
-    before = [backend.allow_tf32 for backend in backends]
-    for backend in backends:
-        backend.allow_tf32 = False
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    # Source: torch 2.13.0, torch/backends/cudnn/__init__.py. Reading the older switch raises where
+    # the user has set the newer ones, which came with torch 2.9.
+    attribute: str
+    off: str | bool
+    if hasattr(matmul, "fp32_precision"):
+        attribute, off, switches = "fp32_precision", "ieee", [matmul, cudnn.conv, cudnn.rnn]
+    else:
+        attribute, off, switches = "allow_tf32", False, [matmul, cudnn]
+    before = [getattr(switch, attribute) for switch in switches]
+    for switch in switches:
+        setattr(switch, attribute, off)
     try:
         yield
     finally:
-        for backend, allowed in zip(backends, before, strict=True):
-            backend.allow_tf32 = allowed
+        for switch, value in zip(switches, before, strict=True):
+            setattr(switch, attribute, value)
 
 
 @contextlib.contextmanager
