@@ -24,9 +24,9 @@ from converter.mapping.schema import Schema, near, type_name
 from converter.mapping.template import Side, Tables, Template, TemplateError
 
 SCHEMA = 1
-MAX_BYTES = 1 << 20
+MAX_BYTES = 1 << 18
 # tomllib takes quadratic time for a key of very many parts, and a key is on one line.
-MAX_LINE = 2000
+MAX_LINE = 1000
 
 _KEYS = (
     "schema",
@@ -56,7 +56,7 @@ def read_mapping(path: Path, kinds: Collection[str] | None = None) -> Mapping:
     """Read a mapping file.
 
     Args:
-        path: A TOML file of at most 1 MiB.
+        path: A TOML file of at most 256 KiB.
         kinds: Names of the layer kinds; ``None`` leaves the first column unchecked.
 
     Raises:
@@ -133,7 +133,7 @@ class _Reader:
     def mapping(self) -> Mapping:
         version = self._top.get("schema")
         if version != SCHEMA or isinstance(version, bool):
-            self.schema.note("schema", f"must be {SCHEMA}, is {version!r}")
+            self.schema.note("schema", f"must be {SCHEMA}, is {str(version)[:40]}")
         name = self.schema.required(self._top, "name", "")
         if self._path is not None and name and name != self._path.stem:
             self.schema.note("name", f"is '{name}', but the file is called '{self._path.name}'")

@@ -15,6 +15,8 @@ from converter.errors import Problem
 # Names go into messages and into other files: a person could not type anything longer.
 MAX_TEXT = 1000
 
+_LARGEST = 2**63
+
 _TYPE_NAMES: tuple[tuple[type, str], ...] = (
     (dict, "a table"),
     (list, "a list"),
@@ -106,8 +108,8 @@ class Schema:
         if not isinstance(value, int) or isinstance(value, bool):
             self._wrong(value, where, "an integer")
             return least
-        if not least <= value < 2**63:
-            self.note(where, f"must be an integer of at least {least}, is {value:.12g}")
+        if not least <= value < _LARGEST:
+            self.note(where, f"must be an integer of at least {least}, is {_shown(value)}")
             return least
         return value
 
@@ -122,6 +124,9 @@ class Schema:
         """Return a number."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             self._wrong(value, where, "a number")
+            return 0.0
+        if not abs(value) < _LARGEST:
+            self.note(where, "must be a finite number")
             return 0.0
         return float(value)
 
@@ -142,6 +147,10 @@ def _at(where: str, key: str) -> str:
 
 def _listed(choices: Iterable[str]) -> str:
     return ", ".join(f"'{choice}'" for choice in choices)
+
+
+def _shown(value: int) -> str:
+    return str(value) if abs(value) < _LARGEST else "far too large"
 
 
 def _cut(text: str) -> str:
