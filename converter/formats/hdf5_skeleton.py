@@ -13,7 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from converter.tensors.dtype import DType, Shape
+import numpy as np
+
+from converter.tensors.dtype import Array, DType, Shape
 
 _PAGE = 4096
 
@@ -126,21 +128,20 @@ class SkeletonBuilder:
                 manager[key] = value
 
 
-def _in_pieces(key: str, values: Sequence[bytes]) -> Iterator[tuple[str, list[bytes]]]:
+def _in_pieces(key: str, values: Sequence[bytes]) -> Iterator[tuple[str, Array]]:
     """Yield a list attribute in pieces that HDF5 can store in an object header.
 
     Source: keras 3.15.1 legacy_h5_format.py, ``save_attributes_to_hdf5_group``.
     """
-    import numpy as np
-
-    array, count = np.asarray(values), 1
+    # As an array of fixed texts: h5py would give a list references of 16 bytes each.
+    array, count = np.asarray(values, dtype=np.bytes_), 1
     while any(part.nbytes > MAX_ATTRIBUTE_BYTES for part in np.array_split(array, count)):
         count += 1
     if count == 1:
-        yield key, list(values)
+        yield key, array
         return
     for index, part in enumerate(np.array_split(array, count)):
-        yield f"{key}{index}", part.tolist()
+        yield f"{key}{index}", part
 
 
 class _Sparse(io.RawIOBase):
