@@ -19,8 +19,9 @@ from converter.tensors.dtype import Array, Shape
 TILE_BYTES = 1 << 18
 """Size of a tile, in bytes; a tile of the source, of the target and the buffer fit an L2 cache."""
 
-_SMALL_BYTES = 1 << 15  # below this the first-level cache does what tiles would do
+_SMALL_BYTES = 1 << 17  # below this the caches do what tiles would do
 _SHORT_RUN = 16  # elements; shorter runs cost more per call of the inner loop than they save
+_PADDING = 64  # bytes between rows of the buffer: rows a power of two apart evict each other
 
 
 def copy_strided(target: Array, source: Array) -> None:
@@ -37,23 +38,13 @@ def copy_strided(target: Array, source: Array) -> None:
         raise ValueError(
             f"cannot copy {source.shape} {source.dtype} to {target.shape} {target.dtype}"
         )
-    if target.size == 0:
-        return
-    target, source = _coalesced(as_bytes(target), as_bytes(source))
-    if target.nbytes <= _SMALL_BYTES or target.ndim < 2:
-        np.copyto(target, source)
-        return
-    in_target = _fastest(target)
-    in_source = _fastest(source)
-    if in_target == in_source:
-        np.copyto(target, source)
-        return
-    if source.shape[in_source] >= min(target.shape[in_target], _SHORT_RUN):
-        lead, ordered_by = in_source, target
-    else:
-        lead, ordered_by = in_target, source
-    order = _slowest_first(ordered_by, without=lead)
-    _copy_tiles(target.transpose(*order, lead), source.transpose(*order, lead))
+    target, source = as_bytes(target), as_bytes(source)
+    if target.nbytes > _SMALL_BYTES:
+        target, source = _coalesced(target, source)
+        if _gains_by_tiles(target, source):
+            _copy_tiles(target, source)
+            return
+    np.copyto(target, source)
 
 
 def as_bytes(array: Array) -> Array:
@@ -105,6 +96,16 @@ def _coalesced(target: Array, source: Array) -> tuple[Array, Array]:
     )
 
 
+def _gains_by_tiles(target: Array, source: Array) -> bool:
+    if target.ndim < 2:
+        return False
+    in_target, in_source = _fastest(target), _fastest(source)
+    runs = target.shape[in_target], source.shape[in_source]
+    if in_target == in_source or max(runs) < _SHORT_RUN:
+        return False
+    return target.ndim > 2 or min(runs) >= _SHORT_RUN
+
+
 def _fastest(array: Array) -> int:
     """Return the axis with the smallest stride; of equal ones the last."""
     return min(reversed(range(array.ndim)), key=lambda axis: abs(array.strides[axis]))
@@ -116,14 +117,31 @@ def _slowest_first(array: Array, without: int) -> list[int]:
 
 
 def _copy_tiles(target: Array, source: Array) -> None:
-    """Copy through a buffer whose axes are in the order given; the last is the leading axis."""
+    """Copy through a buffer in which what is a run for the source, or for the target, is a row.
+
+    With long runs in the source, rows of the buffer are such runs, in the order in which the
+    target wants their elements. With short ones (a 3 x 3 window), a row is a stretch of the source
+    that belongs to one position of the target's fastest axis.
+    """
+    in_target, in_source = _fastest(target), _fastest(source)
+    by_source = source.shape[in_source] >= min(target.shape[in_target], _SHORT_RUN)
+    lead = in_source if by_source else in_target
+    order = [*_slowest_first(target if by_source else source, without=lead), lead]
+    target, source = target.transpose(order), source.transpose(order)
     extents = _tile_extents(target.shape, target.itemsize)
-    buffer = np.empty(math.prod(extents), target.dtype)
+    across, along = math.prod(extents[:-1]), extents[-1]
+    rows, columns = (across, along) if by_source else (along, across)
+    buffer = np.empty((rows, columns + _PADDING // target.itemsize), target.dtype)
     for tile in _tiles(target.shape, extents):
-        piece = source[tile]
-        staged = buffer[: piece.size].reshape(piece.shape)
+        piece, place = source[tile], target[tile]
+        if by_source:
+            row_axes, column_axes = piece.shape[:-1], piece.shape[-1:]
+        else:
+            piece, place = np.moveaxis(piece, -1, 0), np.moveaxis(place, -1, 0)
+            row_axes, column_axes = piece.shape[:1], piece.shape[1:]
+        staged = buffer[: math.prod(row_axes), : math.prod(column_axes)].reshape(piece.shape)
         np.copyto(staged, piece)
-        np.copyto(target[tile], staged)
+        np.copyto(place, staged)
 
 
 def _tile_extents(shape: Shape, itemsize: int) -> list[int]:
