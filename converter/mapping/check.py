@@ -26,17 +26,19 @@ _NUMBERS = (0, 1, 2, 3, 4, 7, 12)
 _MOST_NAMES = 2000
 
 
-def check_mapping(name: str | Path) -> tuple[Problem, ...]:
-    """Return everything that is wrong with a mapping, by name or by file.
+def check_mapping(name: str | Path) -> Mapping:
+    """Return a mapping, by name or by file, after everything about it has been checked.
 
     Raises:
         MappingError: If there is no such mapping.
+        MappingFileError: With everything that is wrong with it.
     """
-    try:
-        mapping = library.get(name)
-    except MappingFileError as error:
-        return error.problems
-    return tuple(find_problems(mapping, load_catalogue()))
+    mapping = library.get(name)
+    problems = list(find_problems(mapping, load_catalogue()))
+    if problems:
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        raise MappingFileError(f"cannot use '{mapping.path or name}': {count}", problems)
+    return mapping
 
 
 def find_problems(mapping: Mapping, catalogue: Catalogue) -> Iterator[Problem]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 from support_mapping import mapping
 
+from converter.errors import MappingFileError
 from converter.mapping import library
 from converter.mapping.catalogue import load_catalogue
 from converter.mapping.check import check_mapping, find_problems
@@ -75,10 +76,19 @@ def test_a_kind_that_is_refused():
 
 @pytest.mark.parametrize("name", library.names())
 def test_our_own_mappings_are_sound(name):
-    assert check_mapping(name) == ()
+    assert check_mapping(name).name == name
 
 
-def test_a_file_that_cannot_be_read(tmp_path):
+def test_the_message_as_a_whole(tmp_path):
     path = tmp_path / "mine.toml"
-    path.write_text("schema = 2")
-    assert [problem.where for problem in check_mapping(path)][:2] == ["schema", ""]
+    path.write_text(
+        'schema = 1\nname = "mine"\nkeras = "k"\ntorch = "t"\n'
+        'rules = [["dense", "a", "b"], ["dense", "a", "c"]]\n'
+    )
+    with pytest.raises(MappingFileError) as caught:
+        check_mapping(path)
+    assert str(caught.value) == (
+        f"cannot use '{path}': 1 problem\n"
+        '  conflict  rules[0] ["dense", "a", "b"]  and rules[1] ["dense", "a", "c"] can claim one '
+        "tensor of Keras"
+    )
