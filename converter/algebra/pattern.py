@@ -137,10 +137,11 @@ class Pattern:
             UndeterminedError: If nothing determines the size of an axis; the message names all
                 such axes, and which sizes to give.
         """
-        given = {axis: size for axis, size in (sizes or {}).items() if axis in self.axes}
+        axes = self.axes
+        given = {axis: size for axis, size in (sizes or {}).items() if axis in axes}
         equations = self._equations("source", self.source_groups, self.num_sources, sources)
         equations += self._equations("target", self.target_groups, self.num_targets, targets)
-        return solve(str(self), self.axes, equations, given)
+        return solve(str(self), axes, equations, given)
 
     def _equations(
         self, what: str, groups: Side, count: int, shapes: Sequence[Shape] | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import product
 from types import MappingProxyType
 
@@ -92,8 +93,8 @@ class Rearrange(Assembled):
         """Return the pattern."""
         return str(self.pattern)
 
-    def _unify(self, shapes: Sequence[Shape]) -> dict[str, int]:
-        return self.pattern.unify(sources=shapes, sizes=self.sizes)
+    def _unify(self, shapes: Sequence[Shape]) -> Mapping[str, int]:
+        return _unified(self, tuple(map(tuple, shapes)))
 
     def _is_raw(self, arrays: Sequence[Array]) -> bool:
         """Whether the one source is the raw bytes of a packed dtype: ``uint8``, flat, too short."""
@@ -117,6 +118,11 @@ class Rearrange(Assembled):
         grid = tuple(atom_size(atom, sizes) for atom in right)
         for index, shape in enumerate(self.pattern.target_shapes(sizes)):
             yield Assembly(shape, grid, tuple(pieces[index]), sources[0].dtype)
+
+
+@lru_cache(maxsize=1024)  # models repeat their layers, and every tensor asks several times
+def _unified(operation: Rearrange, shapes: tuple[Shape, ...]) -> Mapping[str, int]:
+    return MappingProxyType(operation.pattern.unify(sources=shapes, sizes=operation.sizes))
 
 
 def identity(shape: Shape | int) -> Rearrange:

@@ -14,7 +14,7 @@ from converter.algebra.chain import Chain, chain
 from converter.algebra.values import Elementwise
 from converter.tensors.dtype import get_dtype
 
-some = settings(max_examples=50, deadline=None)
+some = settings(max_examples=35, deadline=None)
 every_class = pytest.mark.parametrize("name", CASES)
 
 
