@@ -113,20 +113,20 @@ class FeatureOrder:
 
     def _output_form(self, path: str) -> _Form | Unknown:
         """Return the form of a layer's output; walks iteratively, as graphs can be deep."""
-        waiting = [path]
-        while waiting:
-            current = waiting[-1]
-            needed = [one for one in self._needs(current) if one not in self._forms]
-            if needed and not any(one in waiting for one in needed):
-                waiting.extend(needed)
+        walk, ancestors = [path], {path}
+        while walk:
+            current = walk[-1]
+            needed = next((one for one in self._needs(current) if one not in self._forms), None)
+            if needed is not None and needed not in ancestors:
+                walk.append(needed)
+                ancestors.add(needed)
                 continue
-            if current not in self._forms:
-                self._forms[current] = (
-                    Unknown(f"the graph has a cycle at '{current}'")
-                    if needed
-                    else self._form(current)
-                )
-            waiting.pop()
+            self._forms[current] = (
+                self._form(current)
+                if needed is None
+                else Unknown(f"the graph has a cycle at '{current}'")
+            )
+            ancestors.discard(walk.pop())
         return self._forms[path]
 
     def _needs(self, path: str) -> tuple[str, ...]:
