@@ -133,7 +133,8 @@ class Catalogue:
         one = self._classes.find(layer.class_name)
         if one is None:
             return None
-        names = layer_names(one, [_below(layer, name) for name in layer.tensors.values()])
+        below = [_below(layer, name) for name in layer.tensors.values()]
+        names = layer_names(self._classes, one, below)
         return self._choose(layer, one, layer.config, names)
 
     def _choose(

@@ -92,29 +92,36 @@ def variables_by_name(
     if one.is_keyed:
         return {name: Variable(name, name, f"vars/{name}") for name in names}
     found: list[dict[str, Variable]] = []
-    for leaves in _alternatives(classes, one, config, layer_names(one, names)):
+    for leaves in _alternatives(classes, one, config, layer_names(classes, one, names)):
         matched = _match(names, leaves)
         if matched is not None and matched not in found:
             found.append(matched)
     return found[0] if len(found) == 1 else None
 
 
-def layer_names(one: KerasClass, names: Sequence[str]) -> dict[str, str]:
+def layer_names(classes: KerasClasses, one: KerasClass, names: Sequence[str]) -> dict[str, str]:
     """Return what the names of a layer's variables say of its sub-layers' names.
 
     Returns:
-        Group to name as written, as far as the first two levels go.
+        Group, relative to the layer, to name as written.
     """
     found: dict[str, str] = {}
-    for name in names:
-        parts = name.split("/")
-        for child in one.children:
-            if child.class_name or child.many or len(parts) < 2:
-                continue
-            if parts[0].startswith(child.prefix):
-                found.setdefault(child.store, parts[0])
-                if len(parts) > 2:
-                    found.setdefault(f"{child.store}/cell", parts[1])
+    for child in one.children:
+        if child.class_name or child.many:
+            continue
+        below = [name.split("/", 1) for name in names if "/" in name]
+        below = [parts for parts in below if parts[0].startswith(child.prefix)]
+        if not below:
+            continue
+        given = below[0][0]
+        rest = [parts[1] for parts in below if parts[0] == given]
+        found[child.store] = given
+        inner = classes.find(classes.of_automatic(given.removeprefix(child.prefix)))
+        if inner is not None:
+            below_names = layer_names(classes, inner, rest)
+            found |= {f"{child.store}/{store}": name for store, name in below_names.items()}
+        if "/" in rest[0]:
+            found.setdefault(f"{child.store}/cell", rest[0].partition("/")[0])
     return found
 
 

@@ -65,9 +65,9 @@ class Ran:
 
 def run_keras(case: Case, seed: int = 0) -> Ran:
     """Build the layer, give it random weights, run it, and find its kind and slots."""
-    import keras
+    from keras.src.utils.naming import reset_uids
 
-    keras.utils.clear_session()
+    reset_uids()
     generator = np.random.default_rng(seed)
     draw = case.draw or (lambda rng, shape: rng.normal(size=shape).astype("float32"))
     inputs = [draw(generator, shape) for shape in case.inputs]
