@@ -117,7 +117,9 @@ def _entry(name: str, raw: RawKind, known: Mapping[str, Entry], problems: list[s
         problems.append("has no source")
     for side in ("keras", "torch"):
         names = [one for slot in slots for one in getattr(slot, side)]
-        problems += [f"two slots have '{one}'" for one in set(names) if names.count(one) > 1]
+        problems += [
+            f"two slots have '{one}'" for one in dict.fromkeys(names) if names.count(one) > 1
+        ]
     kind = Kind(
         name,
         tuple(raw.keras),
@@ -168,7 +170,7 @@ def _slot(row: list[str], problems: list[str]) -> Slot | None:
         problems.append(f"slot {row}: a tensor of one side needs the reason why")
     if pattern:
         problems += _pattern_problems(pattern, len(sides[0]), len(sides[1]))
-    elif len(sides[0]) != len(sides[1]) and verb not in {"sum", *_ONE_SIDED}:
+    elif all(sides) and len(sides[0]) != len(sides[1]) and verb != "sum":
         problems.append(f"slot {row}: needs a pattern or an operation to join tensors")
     return Slot(sides[0], sides[1], pattern or None, verb, value, optional, why or None)
 
