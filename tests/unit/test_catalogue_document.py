@@ -61,10 +61,7 @@ source = "x"
     assert kinds["twins_3"].slots[4].pattern == "in out -> out in"
 
 
-def test_all_problems_come_together():
-    text = (
-        DENSE.replace("schema = 1", "schema = 2\nextra = 1")
-        + """
+WRONG = """
 [classes.Bad]
 variables = ["kernel when use_bias"]
 colour = "red"
@@ -88,34 +85,37 @@ slots = [
 ]
 parts = [{ kind = "later" }]
 """
-    )
-    assert problems(text) == [
-        "extra: unknown key; known are schema, classes, kinds",
-        "schema: must be 1",
-        "classes.Bad: Object contains unknown field `colour`",
-        "classes.Worse: 'kernel when use_bias' is not 'NAME', 'NAME if KEY', 'NAME unless KEY' "
-        "or 'NAME if KEY is VALUE'",
-        "classes.Worse: children 'x': no class 'Nowhere'",
-        "classes.Worse: children 'y': must have one of class, layer and layers",
-        "classes.Worse: renamed: 'old' becomes 'new', which is no variable",
-        "classes.Worse: 'Dense' is also classes.Dense",
-        "kinds.wrong: parts: no kind 'later' above this one",
-        "kinds.wrong: cannot read the pattern 'in out -> out': axis 'in' is only on the left",
-        "kinds.wrong: slot ['kernel', 'weight', '', 'offset one']: 'offset' needs a number, "
-        "not 'one'",
-        "kinds.wrong: slot ['a b', 'c']: needs a pattern or an operation to join tensors",
-        "kinds.wrong: slot ['', 'count', '', 'constant 1', 'why']: one side is empty, and the "
-        "operation is not 'derived'",
-        "kinds.wrong: slot ['alone', '', '', 'derived 0']: a tensor of one side needs the reason "
-        "why",
-        "kinds.wrong: slot ['x', 'y', '', 'multiply 2']: no operation 'multiply'; known are sum, "
-        "constant, derived, offset, scale, rows",
-        "kinds.wrong: slot ['only']: must have two to five texts",
-        "kinds.wrong: has no source",
-        "kinds.wrong: two slots have 'kernel'",
-        "kinds.wrong: two slots have 'weight'",
-        "kinds.wrong: keras: no class 'Nothing'",
-    ]
+
+PROBLEMS = [
+    "extra: unknown key; known are schema, classes, kinds",
+    "schema: must be 1",
+    "classes.Bad: Object contains unknown field `colour`",
+    "classes.Worse: 'kernel when use_bias' is not 'NAME', 'NAME if KEY', 'NAME unless KEY' "
+    "or 'NAME if KEY is VALUE'",
+    "classes.Worse: children 'x': no class 'Nowhere'",
+    "classes.Worse: children 'y': must have one of class, layer and layers",
+    "classes.Worse: renamed: 'old' becomes 'new', which is no variable",
+    "classes.Worse: 'Dense' is also classes.Dense",
+    "kinds.wrong: parts: no kind 'later' above this one",
+    "kinds.wrong: cannot read the pattern 'in out -> out': axis 'in' is only on the left",
+    "kinds.wrong: slot ['kernel', 'weight', '', 'offset one']: 'offset' needs a number, not 'one'",
+    "kinds.wrong: slot ['a b', 'c']: needs a pattern or an operation to join tensors",
+    "kinds.wrong: slot ['', 'count', '', 'constant 1', 'why']: one side is empty, and the "
+    "operation is not 'derived'",
+    "kinds.wrong: slot ['alone', '', '', 'derived 0']: a tensor of one side needs the reason why",
+    "kinds.wrong: slot ['x', 'y', '', 'multiply 2']: no operation 'multiply'; known are sum, "
+    "constant, derived, offset, scale, rows",
+    "kinds.wrong: slot ['only']: must have two to five texts",
+    "kinds.wrong: has no source",
+    "kinds.wrong: two slots have 'kernel'",
+    "kinds.wrong: two slots have 'weight'",
+    "kinds.wrong: keras: no class 'Nothing'",
+]
+
+
+def test_all_problems_come_together():
+    text = DENSE.replace("schema = 1", "schema = 2\nextra = 1") + WRONG
+    assert problems(text) == PROBLEMS
 
 
 def test_a_problem_is_a_message():
