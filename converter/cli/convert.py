@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from converter.cli import options
 from converter.cli.failures import reporting
@@ -24,13 +22,7 @@ EXAMPLES = (
 
 def convert(
     source: options.Source,
-    target: Annotated[
-        Path,
-        typer.Argument(
-            metavar="TARGET",
-            help="The file to write; its ending says the format ('converter formats').",
-        ),
-    ],
+    target: options.Target,
     *,
     to: options.To = None,
     mapping: options.MappingName = None,
@@ -38,21 +30,10 @@ def convert(
     sizes: options.Sizes = None,
     dtype: options.DTypeName = None,
     require: options.Require = None,
-    max_shard_size: Annotated[
-        str | None,
-        typer.Option("--max-shard-size", metavar="SIZE", help="Split into files of at most this."),
-    ] = None,
-    target_format: Annotated[
-        str | None,
-        typer.Option(
-            "--format", metavar="ID", help="The target's format, where its ending does not say it."
-        ),
-    ] = None,
-    sidecar: Annotated[
-        bool,
-        typer.Option("--sidecar", help="Also write TARGET.provenance.json, with every tensor."),
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace a target that exists.")] = False,
+    target_format: options.TargetFormat = None,
+    max_shard_size: options.MaxShardSize = None,
+    sidecar: options.Sidecar = False,
+    force: options.Force = False,
     select: options.Select = None,
     architecture: options.Architecture = None,
     json: options.Json = False,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from converter.cli import options, render
-from converter.cli.failures import reporting
+from converter.cli.failures import REFUSED, report, reporting
 
 if TYPE_CHECKING:
     from converter.cli import schema
@@ -72,14 +72,26 @@ def check(
     """Read mappings strictly and show every problem; exit code 2 when there is one."""
     with reporting(json=json, debug=debug):
         from converter.cli import schema
+        from converter.errors import MappingFileError
         from converter.mapping import library
 
-        found = [summary(library.get(name)) for name in files or library.names()]
+        found = []
+        broken = False
+        for name in files or library.names():
+            try:
+                found.append(summary(library.get(name)))
+            except MappingFileError as error:
+                if json:
+                    raise
+                report(error)
+                broken = True
         if json:
             render.line(schema.dump(schema.Mappings(found)))
             return
         for each in found:
             render.line(f"{each.name}: {render.plural(each.rules, 'rule')}, no problem")
+        if broken:
+            raise typer.Exit(REFUSED)
 
 
 @app.command(

@@ -90,6 +90,64 @@ Architecture = Annotated[
     ),
 ]
 
+Target = Annotated[
+    Path,
+    typer.Argument(
+        metavar="TARGET",
+        help="The file to write; its ending says the format ('converter formats').",
+    ),
+]
+
+TargetFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--format", metavar="ID", help="The target's format, where its ending does not say it."
+    ),
+]
+
+MaxShardSize = Annotated[
+    str | None,
+    typer.Option("--max-shard-size", metavar="SIZE", help="Split into files of at most this."),
+]
+
+Sidecar = Annotated[
+    bool,
+    typer.Option("--sidecar", help="Also write TARGET.provenance.json, with every tensor."),
+]
+
+Force = Annotated[bool, typer.Option("--force", help="Replace a target that exists.")]
+
+Converted = Annotated[
+    Path, typer.Argument(metavar="TARGET", help="What the source was converted to.")
+]
+
+KerasFactory = Annotated[
+    str | None,
+    typer.Option(
+        "--keras",
+        metavar="FACTORY",
+        help="What builds the Keras model, such as keras.applications:VGG16.",
+    ),
+]
+
+TorchFactory = Annotated[
+    str | None,
+    typer.Option(
+        "--torch",
+        metavar="FACTORY",
+        help="What builds the PyTorch module, such as network.py:build.",
+    ),
+]
+
+Inputs = Annotated[
+    Path | None,
+    typer.Option(
+        "--inputs", metavar="NPZ", help="Inputs to run on; by default random ones by --seed."
+    ),
+]
+
+Seed = Annotated[int, typer.Option("--seed", help="Seed of the random inputs.")]
+
 Json = Annotated[
     bool,
     typer.Option("--json", help="Print JSON; 'converter schema' documents it."),

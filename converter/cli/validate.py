@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
 from converter.cli import options
@@ -18,34 +15,13 @@ EXAMPLES = (
 
 def validate(
     source: options.Source,
-    target: Annotated[
-        Path, typer.Argument(metavar="TARGET", help="What the source was converted to.")
-    ],
+    target: options.Converted,
     *,
-    keras: Annotated[
-        str | None,
-        typer.Option(
-            "--keras",
-            metavar="FACTORY",
-            help="What builds the Keras model, such as keras.applications:VGG16.",
-        ),
-    ] = None,
-    torch: Annotated[
-        str | None,
-        typer.Option(
-            "--torch",
-            metavar="FACTORY",
-            help="What builds the PyTorch module, such as network.py:build.",
-        ),
-    ] = None,
-    inputs: Annotated[
-        Path | None,
-        typer.Option(
-            "--inputs", metavar="NPZ", help="Inputs to run on; by default random ones by --seed."
-        ),
-    ] = None,
+    keras: options.KerasFactory = None,
+    torch: options.TorchFactory = None,
+    inputs: options.Inputs = None,
     mapping: options.MappingName = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the random inputs.")] = 0,
+    seed: options.Seed = 0,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:

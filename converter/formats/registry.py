@@ -12,15 +12,15 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from converter.errors import UnknownFormatError, UnsupportedFileError, UsageError
-from converter.formats.base import Checkpoint, Writer
-from converter.formats.noticed import NoticedCheckpoint
-from converter.formats.sniffing import find_file, sniff_id
 from converter.formats.wording import cannot_read, quoted
-from converter.tensors.manifest import Family, Manifest
-from converter.tensors.structure import KerasStructure
+
+if TYPE_CHECKING:  # 'converter formats' lists the table below without waiting for NumPy
+    from converter.formats.base import Checkpoint, Writer
+    from converter.tensors.manifest import Family, Manifest
+    from converter.tensors.structure import KerasStructure
 
 __all__ = [
     "FORMATS",
@@ -175,6 +175,8 @@ def sniff(path: Path) -> Format:
         CheckpointError: If it cannot be opened.
         UnknownFormatError: If its content is of no known format.
     """
+    from converter.formats.sniffing import find_file, sniff_id
+
     try:
         return _BY_ID[sniff_id(find_file(Path(path)))]
     except UnknownFormatError as error:
@@ -199,6 +201,9 @@ def open_checkpoint(
         CheckpointError: If it cannot be opened, is of no known format, is damaged or unsafe.
         UnsupportedFileError: If its format is known and not read by this version.
     """
+    from converter.formats.noticed import NoticedCheckpoint
+    from converter.formats.sniffing import find_file
+
     file = find_file(Path(path))
     found = sniff(file)
     if found.reader is None:
