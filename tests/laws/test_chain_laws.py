@@ -23,7 +23,7 @@ some = settings(max_examples=200, deadline=None)
 def moves(draw, shape, *, everything):
     """Return an operation on one tensor of a shape, and the shape that it gives."""
     rank = len(shape)
-    names = [f"{letter}" for letter in draw(st.permutations("abcdef"))][:rank]
+    names = draw(st.permutations("abcdefghijklm"))[:rank]
     kind = draw(st.sampled_from(["permute", "flatten", "cut", "one", "drop", "labels", "same"]))
     order = draw(st.permutations(names))
     sizes = dict(zip(names, shape, strict=True))
