@@ -9,10 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from converter.formats.hdf5_tree import one_error, open_hdf5
+from converter.formats.hdf5_direct import DirectFile, NotPlainError
+from converter.formats.hdf5_walk import one_error, open_hdf5
 from converter.formats.keras_groups import VARS
 from converter.formats.source_file import SourceFile
 
+_LEGACY = frozenset({"layer_names", "layer_names0", "model_config"})
+_LOOKED_AT = 200  # objects; a group called vars is among the first of any weights file
 _MAX_DEPTH = 12
 _MAX_GROUPS = 10_000
 
@@ -23,11 +26,23 @@ def sniff_hdf5(path: str | Path) -> Literal["keras_weights", "keras_legacy"] | N
     Raises:
         CheckpointError: If it cannot be opened, or HDF5 cannot read it.
     """
-    with SourceFile(path) as source, one_error(source.path), open_hdf5(source) as file:
-        attributes = set(file.attrs)
-        if attributes & {"layer_names", "layer_names0", "model_config"}:
+    with SourceFile(path) as source:
+        try:
+            found = DirectFile(source.view(0, source.size), source.path, limit=_LOOKED_AT)
+        except NotPlainError:
+            return _sniff_through_hdf5(source)
+        if _LEGACY.intersection(found.groups.get("", ())) or "model_weights" in found.groups:
             return "keras_legacy"
-        if _is_group(file.id, b"model_weights"):
+        if any(group.replace("\\", "/").split("/")[-1] == VARS for group in found.groups):
+            return "keras_weights"
+        whole = len(found.groups) + len(found.datasets) < _LOOKED_AT
+        return None if whole else _sniff_through_hdf5(source)
+
+
+def _sniff_through_hdf5(source: SourceFile) -> Literal["keras_weights", "keras_legacy"] | None:
+    with one_error(source.path), open_hdf5(source) as file:
+        attributes = set(file.attrs)
+        if attributes & _LEGACY or _is_group(file.id, b"model_weights"):
             return "keras_legacy"
         return "keras_weights" if _has_vars(file.id) else None
 

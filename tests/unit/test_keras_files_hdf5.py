@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +15,10 @@ import numpy as np
 import pytest
 
 from converter.errors import CheckpointError, CorruptFileError, UnsafeFileError
+from converter.formats.hdf5_direct import DirectFile, NotPlainError
 from converter.formats.hdf5_skeleton import SkeletonBuilder
 from converter.formats.hdf5_tree import Hdf5Tree
+from converter.formats.hdf5_walk import Walk, open_hdf5
 from converter.formats.source_file import SourceFile
 from converter.tensors.dtype import DTYPES, get_dtype
 
@@ -238,6 +243,108 @@ def test_flipped_bytes_never_raise_anything_else(tmp_path: Path) -> None:
                     tree.read(name)
         except CheckpointError:
             continue
+
+
+def walked(path: Path) -> Walk:
+    with SourceFile(path) as source, open_hdf5(source) as file:
+        walk = Walk(path, source.size, file)
+        walk.run()
+        return walk
+
+
+def parsed(path: Path) -> DirectFile:
+    with SourceFile(path) as source:
+        return DirectFile(source.view(0, source.size), path)
+
+
+def test_direct_reading_sees_what_hdf5_sees(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["texts"] = ["a" * 3000, "", "b"]
+        file.attrs["layer_names"] = [f"layer_{index}".encode() for index in range(500)]
+        file.attrs["fixed"] = np.array([b"x", b"yyy"])
+        file.attrs["number"] = 3.5
+        for index in range(3000):  # more than one level of B-tree
+            file[f"many/g{index}"] = np.full((index % 7,), index, ">i4" if index % 2 else "<u2")
+        for index in range(40):  # an object header that goes on elsewhere
+            file["many"].attrs[f"attribute_{index}"] = "text" * 30
+        file["scalar"] = np.float64(2.5)
+        file.create_group("empty")
+        file["half"] = RNG.normal(size=(3, 5)).astype(ml_dtypes.bfloat16)
+    direct, walk = parsed(path), walked(path)
+    assert direct.datasets == walk.datasets
+    assert direct.groups == walk.groups
+    assert list(direct.datasets) == list(walk.datasets)
+    assert list(direct.groups) == list(walk.groups)
+
+
+def test_what_is_not_plain_is_left_to_hdf5(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        file["w"] = np.arange(6.0).reshape(2, 3)
+    with pytest.raises(NotPlainError):
+        parsed(path)
+    assert np.array_equal(opened(path).read("w"), np.arange(6.0).reshape(2, 3))
+
+
+def test_damage_is_never_read_differently_from_hdf5(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = ["a", "b"]
+        for index in range(3):
+            file[f"group{index}/w"] = RNG.normal(size=(3, 4)).astype(np.float32)
+    content = path.read_bytes()
+    accepted = 0
+    for position in RNG.integers(0, len(content), 300):
+        spoiled = bytearray(content)
+        spoiled[position] ^= 1 << int(RNG.integers(0, 8))
+        path.write_bytes(spoiled)
+        try:
+            direct = parsed(path)
+            walk = walked(path)
+        except (NotPlainError, CheckpointError, OSError, RuntimeError, LookupError, ValueError):
+            continue
+        accepted += 1
+        assert direct.datasets == walk.datasets
+        assert direct.groups == walk.groups
+    assert accepted > 50
+
+
+def test_a_text_repeated_without_end_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    long = "x" * 100_000
+    with h5py.File(path, "w") as file:
+        file.attrs["a"] = long
+        file.attrs["b"] = ["y" for _ in range(3000)]
+    content = bytearray(path.read_bytes())
+    # Point every text of b at the long one: each is length, address of a heap, index in it.
+    at = content.index(struct.pack("<I", len(long)))
+    reference = bytes(content[at : at + 16])
+    short = struct.pack("<I", 1)
+    start = next(
+        at
+        for at in range(0, len(content), 8)
+        if all(content[at + 16 * index :].startswith(short) for index in range(4))
+    )
+    for index in range(3000):
+        content[start + 16 * index : start + 16 * index + 16] = reference
+    path.write_bytes(content)
+    with pytest.raises(UnsafeFileError, match="its attributes repeat one long text"):
+        parsed(path)
+
+
+def test_reading_what_keras_wrote_does_not_start_hdf5(tmp_path: Path) -> None:
+    path = tmp_path / "a.weights.h5"
+    with h5py.File(path, "w") as file:
+        file["layers/dense/vars/0"] = np.ones((3, 4), np.float32)
+        file["layers/dense/vars"].attrs["name"] = "d"
+    code = (
+        "import sys; from converter.formats.registry import open_checkpoint\n"
+        f"with open_checkpoint({str(path)!r}) as found: assert found.read('d/kernel').sum() == 12\n"
+        "assert not {'h5py', 'torch', 'keras'} & set(sys.modules)"
+    )
+    root = Path(__file__).resolve().parents[2]
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
 
 
 def test_skeleton_is_a_file_that_h5py_reads(tmp_path: Path) -> None:
