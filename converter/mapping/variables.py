@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from converter.mapping.keras_classes import (
@@ -62,11 +62,14 @@ def variables_in_store(
         return None
     if one.is_keyed:
         return _keyed(stores)
-    wanted = set(stores)
+    actual = {_public(store): store for store in stores}
+    if len(actual) < len(stores):
+        return None
+    public_names = {_public(store): name for store, name in names.items()}
     fitting = {
-        tuple(leaf.variable for leaf in leaves)
-        for leaves in _alternatives(classes, one, config, names)
-        if _places(leaves) == wanted
+        tuple(_placed(leaf.variable, actual) for leaf in leaves)
+        for leaves in _alternatives(classes, one, config, public_names)
+        if _places(leaves) == actual.keys()
     }
     return fitting.pop() if len(fitting) == 1 else None
 
@@ -144,7 +147,28 @@ def _keyed(stores: Collection[str]) -> tuple[Variable, ...] | None:
 
 
 def _places(leaves: Sequence[Leaf]) -> set[str]:
-    return {place for leaf in leaves for place in (leaf.variable.store, *leaf.variable.also)}
+    return {
+        _public(place) for leaf in leaves for place in (leaf.variable.store, *leaf.variable.also)
+    }
+
+
+def _public(store: str) -> str:
+    """Return a path with attributes written as public ones.
+
+    A layer is saved under the alphabetically first public attribute that holds it, and under a
+    private one only where there is no other: ``_query_dense`` became ``query_dense`` when Keras got
+    a property of that name.
+
+    Source: keras 3.15.1, keras/src/saving/saving_lib.py, ``_name_key``; tf_keras 2.21,
+    tf_keras/src/layers/attention/multi_head_attention.py.
+    """
+    return "/".join(part.removeprefix("_") for part in store.split("/"))
+
+
+def _placed(variable: Variable, actual: Mapping[str, str]) -> Variable:
+    """Return a variable with its places as the file writes them."""
+    also = tuple(actual[_public(place)] for place in variable.also)
+    return replace(variable, store=actual[_public(variable.store)], also=also)
 
 
 def _alternatives(

@@ -37,8 +37,8 @@ def bind_slot(
         sizes: Sizes of pattern axes; names of other axes are passed over.
 
     Raises:
-        OperationError: If the shapes do not fit the slot or each other, or leave the size of an
-            axis open.
+        OperationError: If the shapes do not fit the slot or each other, leave the size of an axis
+            open, or if the Keras tensors are those of a quantised layer.
 
     Examples:
         >>> kernel = TensorSpec("dense/kernel", (5, 3), get_dtype("float32"))
@@ -47,6 +47,8 @@ def bind_slot(
         >>> operation.infer([kernel.shape])
         ((3, 5),)
     """
+    if slot.pattern is not None:
+        _refuse_quantized(keras or ())
     if slot.operation == "derived":
         return _derived(slot, keras, torch)
     if slot.operation == "constant" and not all(side is None or side for side in (keras, torch)):
@@ -97,6 +99,21 @@ def _moved(
             facts=[("Keras", shape_text(keras[0])), ("PyTorch", shape_text(torch[0]))],
         )
     return identity(known[0])
+
+
+def _refuse_quantized(specs: Sequence[TensorSpec]) -> None:
+    """Raise for weights of a quantised layer, which mean nothing without their scale.
+
+    Without a config a quantised Dense looks like a plain one: two arrays, the second a vector.
+
+    Source: keras 3.15.1, keras/src/layers/core/dense.py, ``variable_serialization_spec``.
+    """
+    for spec in specs:
+        if spec.dtype.name in {"int8", "uint8"}:
+            raise OperationError(
+                f"'{spec.name}' holds {spec.dtype} values, so its layer is quantised: without "
+                "the scale beside them they are no weights"
+            )
 
 
 def _without_rows(shapes: Sequence[Shape] | None, count: int) -> list[Shape] | None:

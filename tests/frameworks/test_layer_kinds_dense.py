@@ -49,6 +49,18 @@ class Untied(nn.Module):
         self.reverse = nn.Linear(5, 11, bias=False)
 
 
+class PositionEmbedding(layers.Layer):
+    """The variable and the output of keras_hub's layer of this name."""
+
+    def build(self, shape: Any) -> None:
+        self.position_embeddings = self.add_weight(
+            name="position_embeddings", shape=(11, shape[-1])
+        )
+
+    def call(self, x: Any) -> Any:
+        return self.position_embeddings[: x.shape[1]]
+
+
 class Standardised(nn.Module):
     """keras.layers.Normalization as buffers."""
 
@@ -162,6 +174,8 @@ DENSE = [
 EMBEDDING = [
     Case("embedding", "embedding", lambda: layers.Embedding(11, 5), lambda: nn.Embedding(11, 5),
          [(3, 4)], same, draw=integers),
+    Case("positions", "position_embedding", PositionEmbedding, lambda: nn.Embedding(11, 5),
+         [(3, 4, 5)], lambda m, x: m(torch.arange(4))),
     Case("reversible, tied", "reversible_embedding", lambda: layers.ReversibleEmbedding(11, 5),
          lambda: nn.Embedding(11, 5), [(3, 4, 5)], lambda m, x: x @ m.weight.T,
          call=lambda layer, x: layer(x, reverse=True)),

@@ -184,3 +184,39 @@ def test_equations_that_no_linear_is_equal_to_are_refused(equation, bias_axes, t
     with pytest.raises(MappingError) as caught:
         einsum_patterns(equation, bias_axes)
     assert str(caught.value) == text
+
+
+@pytest.mark.parametrize("class_name", ["MultiHeadAttention", "CachedMultiHeadAttention"])
+def test_attention_is_found_under_private_attributes_too(class_name):
+    """tf_keras and early Keras 3 had no public properties for the projections."""
+    parts = ("query", "key", "value", "output")
+    public = [f"{part}_dense/vars/{n}" for part in parts for n in range(2)]
+    found = CATALOGUE.variables(class_name, {}, public)
+    private = CATALOGUE.variables(class_name, {}, [f"_{store}" for store in public])
+    assert found is not None
+    assert private is not None
+    assert [one.store for one in found] == public
+    assert [one.store for one in private] == [f"_{store}" for store in public]
+    assert [one.path for one in private] == [one.path for one in found]
+    assert CATALOGUE.variables(class_name, {}, [*public, "_query_dense/vars/0"]) is None
+
+
+def test_a_bare_wrapper_is_its_layer():
+    config = {"layer": {"class_name": "Dense", "config": {"use_bias": True, "name": "proj"}}}
+    found = CATALOGUE.variables("Wrapper", config, ["layer/vars/0", "layer/vars/1"])
+    assert found is not None
+    assert [(one.slot, one.path) for one in found] == [
+        ("kernel", "proj/kernel"), ("bias", "proj/bias")
+    ]  # fmt: skip
+    kind = CATALOGUE.kind_of(layer("Wrapper", "kernel", "bias", **config))
+    assert kind is not None
+    assert kind.name == "dense"
+
+
+def test_a_torch_module_keeps_its_tensors():
+    kind = CATALOGUE.kind_of(layer("TorchModuleWrapper", "0.weight", "1.running_mean"))
+    assert kind is not None
+    assert [(slot.keras, slot.torch, slot.pattern) for slot in kind.slots] == [
+        (("0.weight",), ("0.weight",), None),
+        (("1.running_mean",), ("1.running_mean",), None),
+    ]

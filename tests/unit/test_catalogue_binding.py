@@ -108,3 +108,15 @@ def test_a_slot_that_means_nothing_is_refused():
         bind_slot(Slot(("a",), ("b",), operation="offset"), keras=spec(1), torch=None, sizes={})
     with pytest.raises(OperationError, match="cannot be joined without an axis pattern"):
         bind_slot(Slot(("a", "b"), ("c",)), keras=spec(1) * 2, torch=None, sizes={})
+
+
+def test_the_kernel_of_a_quantised_layer_is_refused():
+    """Two arrays and no config: kernel and scale look like kernel and bias."""
+    slot = Slot(("kernel",), ("weight",), "in out -> out in")
+    with pytest.raises(OperationError) as caught:
+        bind_slot(slot, keras=spec(5, 3, dtype="int8"), torch=None, sizes={})
+    assert str(caught.value) == (
+        "'x' holds int8 values, so its layer is quantised: without the scale beside them they are "
+        "no weights"
+    )
+    assert bind_slot(slot, keras=spec(5, 3, dtype="int64"), torch=None, sizes={})
