@@ -74,12 +74,13 @@ def check(
         from converter.cli import schema
         from converter.errors import MappingFileError
         from converter.mapping import library
+        from converter.mapping.check import check_mapping
 
         found = []
         broken = False
         for name in files or library.names():
             try:
-                found.append(summary(library.get(name)))
+                found.append(summary(check_mapping(name)))
             except MappingFileError as error:
                 if json:
                     raise
