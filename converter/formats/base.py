@@ -102,7 +102,8 @@ class Writer(ABC):
         """Put the C-contiguous ``block`` at element ``start`` of tensor ``name``.
 
         Raises:
-            WriteError: If the disk is full or the file system refuses.
+            OSError: If the disk is full or the file system refuses. The executor, which knows the
+                target's real place, makes a :class:`~converter.errors.WriteError` of it.
         """
 
     @abstractmethod
@@ -114,7 +115,7 @@ class Writer(ABC):
             under their final names: the file that names the others (an index) last.
 
         Raises:
-            WriteError: If the disk is full or the file system refuses.
+            OSError: As for :meth:`write`.
         """
 
     @abstractmethod

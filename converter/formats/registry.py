@@ -78,6 +78,7 @@ FORMATS = (
         "keras",
         "converter.formats.keras_archive:KerasArchive",
         _KERAS_WRITER,
+        has_metadata=True,
     ),
     Format(
         "keras_weights",
@@ -86,6 +87,7 @@ FORMATS = (
         "keras",
         "converter.formats.keras_weights:KerasWeights",
         _KERAS_WRITER,
+        has_metadata=True,
     ),
     Format(
         "keras_sharded",
@@ -101,6 +103,7 @@ FORMATS = (
         "keras",
         "converter.formats.keras_legacy:KerasLegacy",
         _KERAS_WRITER,
+        has_metadata=True,
     ),
     Format(
         "safetensors",
