@@ -118,6 +118,7 @@ class Conversion:
         """
         self._require("torch", "state_dict()", "get_weights()")
         arrays = self.arrays()
+        arrays |= {further: arrays[name] for further, name in self.plan.ties.items()}
         if values == "numpy" or (values is None and not is_installed("torch")):
             return arrays
         from converter.live.torch_module import from_array

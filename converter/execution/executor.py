@@ -217,7 +217,9 @@ def _transfer(plan: Plan, source: Checkpoint, writer: Writer, report: Progress) 
         done += wrote.nbytes
         report(events.Advanced(done, total, wrote.tensor))
 
-    with ResidencyGuard(transfer.release_all, MAPPED_LIMIT):
+    with ExitStack() as stack:
+        if transfer.has_large:
+            stack.enter_context(ResidencyGuard(transfer.release_all, MAPPED_LIMIT))
         run_jobs(transfer.jobs(), advance, workers=workers, limit=MEMORY_BYTES)
     transfer.check()
 

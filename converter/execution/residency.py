@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self
 
 _STATM = Path("/proc/self/statm")
-_INTERVAL_SECONDS = 0.004
+_INTERVAL_SECONDS = 0.005
 
 
 class ResidencyGuard:

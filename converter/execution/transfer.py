@@ -26,7 +26,7 @@ from converter.tensors.dtype import Array
 from converter.tensors.spec import TensorSpec
 
 BLOCK_BYTES = 8 * 2**20
-MAX_BLOCK_BYTES = 64 * 2**20  # of a tensor so large that it is not kept in memory
+MAX_BLOCK_BYTES = 96 * 2**20  # of a tensor so large that it is not kept in memory
 JOB_BYTES = 8 * 2**20  # small steps are done together up to this size
 MAPPED_BYTES = 64 * 2**20  # of a source that one step keeps in memory
 RELEASE_BYTES = 16 * 2**20  # small sources are given back together
@@ -112,6 +112,11 @@ class Transfer:
         """Give back the memory of every source in use; it is read again where needed."""
         for name in list(self.in_use):
             self._source.release(name)
+
+    @property
+    def has_large(self) -> bool:
+        """Whether a source is too large to stay in memory while its step is done."""
+        return any(self._size(step) > MAPPED_BYTES for step in self._plan.steps)
 
     def _grouped(self, steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
         group: list[Step] = []
@@ -255,8 +260,8 @@ def count_elements(spec: TensorSpec) -> int:
 
 def _block_bytes(nbytes: int) -> int:
     # Every block of a permuted tensor touches pages all over its source. A source too large to
-    # stay resident is mapped anew for each of them, so there should be few.
-    return min(max(BLOCK_BYTES, nbytes // 6), MAX_BLOCK_BYTES)
+    # stay resident is mapped anew for each of them (45 ms for 411 MB), so there should be few.
+    return min(max(BLOCK_BYTES, -(-nbytes // 5)), MAX_BLOCK_BYTES)
 
 
 def _aliases(plan: Plan) -> dict[str, tuple[str, ...]]:
