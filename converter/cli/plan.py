@@ -12,7 +12,7 @@ from converter.cli import options
 from converter.cli.failures import reporting
 
 if TYPE_CHECKING:
-    from converter.execution.plan_report import PlanReport, TensorReport
+    from converter.execution.plan_report import PlanReport, StepReport, TensorReport
 
 EXAMPLES = (
     "converter plan model.keras",
@@ -35,7 +35,7 @@ def plan(
     select: options.Select = None,
     architecture: options.Architecture = None,
     every: Annotated[
-        bool, typer.Option("--all", help="One row for each step, even where only numbers differ.")
+        bool, typer.Option("--all", help="One row for each tensor, none collapsed.")
     ] = False,
     json: options.Json = False,
     debug: options.Debug = False,
@@ -68,7 +68,7 @@ def plan(
 
 
 def show(found: PlanReport, *, every: bool) -> None:
-    """Print the steps, those that differ only in numbers as one row, and what is assumed."""
+    """Print the layers, or every step, and what is assumed."""
     from converter.cli import render
     from converter.cli.collapse import collapse
     from converter.cli.sizes import size_text
@@ -80,21 +80,16 @@ def show(found: PlanReport, *, every: bool) -> None:
         f"{laws_text(found.laws)}"
     )
     render.line()
-    rows = [
-        (
-            _names(step.sources),
-            _names(step.targets),
-            _operation(step.operation),
-            step.law,
-        )
-        for step in found.steps
-    ]
-    columns = [render.Column(title) for title in ("source", "target", "operation", "law")]
     if every:
-        render.table(columns, rows)
+        columns = [render.Column(title) for title in ("source", "target", "operation", "law")]
+        render.table(columns, _by_step(found.steps))
     else:
+        paired = any(step.layer or step.module for step in found.steps)
+        names = ("Keras layer", "PyTorch module") if paired else ("source", "target")
+        columns = [render.Column(title) for title in (*names, "axes", "law")]
         columns.append(render.Column("count", right=True))
-        render.table(columns, [(*group.texts, str(group.count)) for group in collapse(rows)])
+        groups = collapse(_by_layer(found.steps))
+        render.table(columns, [(*group.texts, str(group.count)) for group in groups])
     dropped = [(drop.tensor.name, drop.why) for drop in found.dropped]
     render.sentences("dropped", [": ".join(group.texts) for group in collapse(dropped)])
     render.sentences("tied", [f"{name} = {of}" for name, of in found.ties.items()])
@@ -113,10 +108,45 @@ def laws_text(laws: Mapping[str, int]) -> str:
     return ", ".join(f"{laws[law]:,} {law}" for law in Law if law in laws)
 
 
-def _operation(text: str) -> str:
-    """Return an operation, where nothing moves in words."""
-    before, arrow, after = text.partition(" -> ")
-    return "as it is" if arrow and before == after else text
+def _by_step(steps: Sequence[StepReport]) -> list[tuple[str, ...]]:
+    """Return one row for each step: source, target, operation, law."""
+    return [
+        (
+            _names(step.sources),
+            _names(step.targets),
+            _movement(step) or "as it is",
+            step.law,
+        )
+        for step in steps
+    ]
+
+
+def _by_layer(steps: Sequence[StepReport]) -> list[tuple[str, ...]]:
+    """Return one row for each layer: layer, module, what moves in it, its laws.
+
+    A copy within one family has no layers: there each tensor is a row.
+    """
+    from converter.algebra.base import Law
+
+    layers: dict[tuple[str, str], list[StepReport]] = {}
+    for step in steps:
+        pair = (step.layer, step.module)
+        if not any(pair):
+            pair = (_names(step.sources), _names(step.targets))
+        layers.setdefault(pair, []).append(step)
+    rows: list[tuple[str, ...]] = []
+    for (layer, module), parts in layers.items():
+        moved = dict.fromkeys(text for step in parts if (text := _movement(step)) and step.sources)
+        laws = {step.law for step in parts}
+        law = ", ".join(str(law) for law in Law if law in laws)
+        rows.append((layer, module, "; ".join(moved) or "as they are", law))
+    return rows
+
+
+def _movement(step: StepReport) -> str:
+    """Return what a step does, or an empty text where everything stays where it is."""
+    before, arrow, after = step.operation.partition(" -> ")
+    return "" if arrow and before == after else step.operation
 
 
 def _names(tensors: Sequence[TensorReport]) -> str:
