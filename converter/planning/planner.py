@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from converter.algebra.agreement import Agree
 from converter.algebra.base import Law
-from converter.errors import PlanError, Problem
+from converter.errors import OperationError, PlanError, Problem
 from converter.mapping.rules import Pairing
 from converter.planning.plan import Dropped, Plan, Step
 from converter.planning.sides import Side
@@ -75,6 +76,7 @@ class _Planner:
         self._written: dict[str, TensorSpec] = {}
         self._used: Counter[str] = Counter()
         self._failed: set[str] = set()
+        self._ties: dict[str, str] = {}
 
     def plan(self) -> Plan:
         maker = StepMaker(self._source, self._target, self._request.dtype)
@@ -82,6 +84,7 @@ class _Planner:
             for position in range(len(pairing.kind.slots)):
                 self._take(maker.make(pairing, position), pairing)
         self._drop()
+        self._tie()
         self._check_source()
         self._check_target()
         self._check_law()
@@ -114,7 +117,7 @@ class _Planner:
                 self._mark_failed(pairing)
             return
         self._steps.append(outcome.step)
-        self._used.update(self._canonical(name) for name in set(outcome.step.sources))
+        self._used.update(set(outcome.step.sources))
         for spec in outcome.targets:
             if spec.name in self._written:
                 text = "would be written twice"
@@ -129,13 +132,40 @@ class _Planner:
             for position in range(len(pairing.kind.slots)):
                 self._failed.update(side.tensors(pairing, position).names)
 
-    def _canonical(self, name: str) -> str:
-        return self._manifest.ties.get(name, name)
-
     def _drop(self) -> None:
         for (family, name), why in self._request.dropped.items():
             if family == self._source.family and name in self._manifest:
                 self._dropped[name] = why
+
+    def _tie(self) -> None:
+        """Settle the further names of tensors: checked where read, written where wanted."""
+        for further, name in self._request.ties.items():
+            if self._source.family == "torch":
+                self._check_tie(further, name)
+            elif name in self._written:
+                self._written[further] = replace(self._written[name], name=further)
+                self._ties[further] = name
+        like = self._target.manifest
+        if like is not None:
+            self._ties.update(like.ties)
+
+    def _check_tie(self, further: str, name: str) -> None:
+        if further not in self._manifest or self._used[further]:
+            return
+        if name not in self._manifest:
+            text = f"is tied to '{name}', which {self._source.label} lacks"
+            self._problems.append(Problem("missing", further, text))
+            return
+        specs = [self._manifest[further], self._manifest[name]]
+        operation = Agree()
+        try:
+            operation.infer([spec.shape for spec in specs])
+            operation.infer_dtypes([spec.dtype for spec in specs])
+        except OperationError as error:
+            self._problems.append(Problem("mismatched", further, f"'{name}': {error.summary}"))
+            return
+        self._steps.append(Step((further, name), (), operation, f"tied to '{name}'", "", ""))
+        self._used[further] += 1
 
     def _check_source(self) -> None:
         for name in self._manifest.tensors:
@@ -161,7 +191,7 @@ class _Planner:
             )
             self._problems.append(Problem("missing", spec.name, text))
         for name in self._written:
-            if name not in wanted and name not in wanted.ties:
+            if name not in wanted:
                 text = f"{self._target.label} has no such tensor"
                 self._problems.append(Problem("unexpected", name, text))
 
@@ -200,7 +230,7 @@ class _Planner:
             steps=tuple(steps),
             dropped=tuple(Dropped(name, why) for name, why in self._dropped.items()),
             assumptions=self._request.assumptions,
-            ties=dict(self._request.ties),
+            ties=self._ties,
         )
 
     def _target_manifest(self) -> Manifest:

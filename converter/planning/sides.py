@@ -67,7 +67,7 @@ class Side:
             return SlotTensors(names, None, (), is_open=True)
         found = claimed(pairing, self.manifest, self.family, self.names)[position]
         names = tuple(
-            name if name is not None else self._open_name(pairing, part)
+            self._own(name) if name is not None else self._open_name(pairing, part)
             for name, part in zip(found, wanted, strict=True)
         )
         absent = tuple(name for name, one in zip(names, found, strict=True) if one is None)
@@ -75,10 +75,14 @@ class Side:
         return SlotTensors(names, specs, absent, is_open=False)
 
     def spec(self, name: str) -> TensorSpec:
-        """Return the spec of a tensor, also of a tied name."""
+        """Return the spec of a tensor that the manifest has."""
         if self.manifest is None:
             raise KeyError(name)
-        return self.manifest[self.manifest.ties.get(name, name)]
+        return self.manifest[name]
+
+    def _own(self, name: str) -> str:
+        """Return the name under which the manifest holds a tensor of several names."""
+        return self.manifest.ties.get(name, name) if self.manifest is not None else name
 
     def _open_name(self, pairing: Pairing, part: str) -> str:
         if self.family == "keras":

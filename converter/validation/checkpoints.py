@@ -21,6 +21,7 @@ from converter.planning.sides import Side
 from converter.tensors.manifest import Family
 from converter.validation.models import live_model
 from converter.validation.report import Report
+from converter.validation.requirements import unmet_requirements
 from converter.validation.validate import Options, validate
 from converter.validation.values import compare_values
 
@@ -66,7 +67,9 @@ def validate_checkpoints(
     )
     model = live_model(keras, "keras", factories.get("keras"), sources=sources)
     module = live_model(torch, "torch", factories.get("torch"), sources=sources)
-    return validate(model, module, inputs=inputs, options=options)
+    report = validate(model, module, inputs=inputs, options=options)
+    unmet = unmet_requirements(known, model, module) if known is not None else []
+    return replace(report, notices=(*unmet, *report.notices))
 
 
 def _family(one: Checkpoint, other: Checkpoint) -> Family:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+import converter
 from converter.errors import CheckpointError, ProblemsError, UsageError
 from converter.live.keras_model import KerasModelCheckpoint
 from converter.live.opening import open_live
@@ -211,3 +212,18 @@ def test_every_difference_of_a_list_is_told_at_once() -> None:
     )
     with pytest.raises(UsageError, match="cannot read a list of arrays: it has no names"):
         open_live([np.ones(2)])
+
+
+def test_a_state_dict_of_a_tied_module_has_both_names() -> None:
+    """load_state_dict is strict about both; the manifest holds the tensor once."""
+
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words = nn.Embedding(7, 3)
+            self.head = nn.Linear(3, 7, bias=False)
+            self.head.weight = self.words.weight
+
+    source, target = Tied(), Tied()
+    target.load_state_dict(converter.plan(source, like=target).state_dict())
+    assert torch.equal(target.head.weight, source.words.weight)

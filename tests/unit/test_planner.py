@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from converter.algebra.base import Law
-from converter.errors import PlanError
+from converter.errors import OperationError, PlanError
+from converter.mapping.document import parse_mapping
+from converter.mapping.rules import Mapping
 from converter.planning.copy import make_copy_plan
 from converter.planning.matching import make_request
 from converter.planning.plan import Plan
@@ -195,3 +199,52 @@ def test_a_copy_keeps_names_and_says_what_differs() -> None:
         "  unexpected  b  model.pt has no place for it\n"
         "  written     nothing"
     )
+
+
+TIED = """
+schema = 1
+name = "tied"
+keras = "a"
+torch = "b"
+rules = [["embedding", "words", "wte"]]
+ties = [{ torch = "lm_head.weight", of = "wte.weight", write = "WRITE" }]
+"""
+WORDS = keras([("words", "Embedding", {"embeddings": (7, 3)})])
+
+
+def tied(write: str) -> Mapping:
+    return parse_mapping(TIED.replace("WRITE", write), path=Path("tied.toml"))
+
+
+def tied_plan(source: Side, target: Side, write: str = "omit") -> Plan:
+    return make_plan(make_request(source, target, mapping=tied(write)))
+
+
+def test_a_tied_name_is_written_by_the_convention_of_the_reader() -> None:
+    assert list(written(tied_plan(WORDS, OPEN_TORCH))) == ["wte.weight"]
+    made = tied_plan(WORDS, OPEN_TORCH, "copy")
+    assert list(written(made)) == ["wte.weight", "lm_head.weight"]
+    assert made.ties == {"lm_head.weight": "wte.weight"}
+
+
+def test_a_target_that_has_the_tied_name_gets_it() -> None:
+    target = torch(wte__weight=(7, 3), lm_head__weight=(7, 3))
+    assert set(written(tied_plan(WORDS, target))) == {"wte.weight", "lm_head.weight"}
+
+
+def test_a_source_with_both_names_is_checked_to_hold_one_value() -> None:
+    made = tied_plan(torch(wte__weight=(7, 3), lm_head__weight=(7, 3)), WORDS)
+    check = next(step for step in made.steps if not step.targets)
+    assert check.sources == ("lm_head.weight", "wte.weight")
+    words = np.arange(21, dtype="float32").reshape(7, 3)
+    assert check.operation.apply([words, words.copy()]) == ()
+    other = words.copy()
+    other[4, 2] = -1
+    with pytest.raises(OperationError) as caught:
+        check.operation.apply([other, words])
+    assert str(caught.value) == "two tied tensors have different values\n  first at  (4, 2)"
+
+
+def test_tied_tensors_of_different_shapes_are_a_problem() -> None:
+    with pytest.raises(PlanError, match="two tied tensors have different shapes"):
+        tied_plan(torch(wte__weight=(7, 3), lm_head__weight=(7, 2)), WORDS)
