@@ -53,7 +53,7 @@ CASES: dict[str, tuple[str, Any, tuple[int, ...], Any]] = {
         None,
     ),
     "Conv1D": ("conv1d", lambda: layers.Conv1D(3, 2), LINE, None),
-    "Conv2D": ("conv2d", lambda: layers.Conv2D(3, 2, use_bias=False), IMAGE, None),
+    "Conv2D": ("conv2d", lambda: layers.Conv2D(3, 2), IMAGE, None),
     "Conv3D": ("conv3d", lambda: layers.Conv3D(3, 2), (5, *IMAGE), None),
     "Conv1DTranspose": ("conv1d_transpose", lambda: layers.Conv1DTranspose(3, 2), LINE, None),
     "Conv2DTranspose": ("conv2d_transpose", lambda: layers.Conv2DTranspose(3, 2), IMAGE, None),
@@ -68,7 +68,7 @@ CASES: dict[str, tuple[str, Any, tuple[int, ...], Any]] = {
     "SeparableConv1D": ("separable_conv1d", lambda: layers.SeparableConv1D(3, 2), LINE, None),
     "SeparableConv2D": (
         "separable_conv2d",
-        lambda: layers.SeparableConv2D(3, 2, use_bias=False),
+        lambda: layers.SeparableConv2D(3, 2),
         IMAGE,
         None,
     ),
