@@ -22,6 +22,10 @@ from converter.tensors.dtype import Array, DType, Shape
 class Law(StrEnum):
     """What survives an operation and its inverse.
 
+    A law is that of the pair: what is exact one way and picks a representative the other way is
+    canonical both ways. A cast is the exception: widening is exact begun at its source, and its
+    inverse, begun at the wide side, rounds.
+
     Attributes:
         EXACT: Every bit, both ways; no arithmetic.
         DERIVED: Nothing is transferred: the value is made at the target (a batch counter).
