@@ -236,6 +236,11 @@ class TestNesting:
         with self.open(tmp_path, value) as checkpoint:
             assert list(checkpoint.manifest.tensors) == ["model.w", "loss_fn.weight"]
 
+    def test_the_state_of_an_optimizer_is_no_set_of_weights_even_with_names(self, tmp_path):
+        optimizer = {"state": {"w": {"exp_avg": torch.ones(2)}}, "param_groups": [{"lr": 0.1}]}
+        with self.open(tmp_path, {"model": {"w": torch.zeros(2)}, "optim": optimizer}) as found:
+            assert found.read("w").tolist() == [0, 0]
+
     def test_values_that_are_no_tensors_are_left_out_with_a_notice(self, tmp_path):
         state = random_state() | {"step": 3, "_packed_params": (1, None)}
         with self.open(tmp_path, state) as checkpoint:
