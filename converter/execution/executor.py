@@ -18,6 +18,7 @@ import numpy as np
 
 from converter.errors import ConverterError
 from converter.execution import progress as events
+from converter.execution.flushing import EarlyFlush
 from converter.execution.progress import Progress
 from converter.execution.provenance import (
     METADATA_KEY,
@@ -39,7 +40,7 @@ from converter.tensors.dtype import Array
 from converter.tensors.structure import KerasStructure
 
 MEMORY_BYTES = 224 * 2**20  # blocks and mapped source pages of all workers together
-MAPPED_LIMIT = 128 * 2**20
+MAPPED_LIMIT = 96 * 2**20
 SMALL_BYTES = 16 * 2**20  # up to here one thread is done before others have started
 MAX_WORKERS = 4
 
@@ -141,15 +142,17 @@ def execute_with(
     """
     started = time.monotonic()
     report = progress or events.ignore
+    total = plan.target.nbytes
     try:
-        staged = StagedTarget(target, sources=source.files, needed=plan.target.nbytes, force=force)
+        staged = StagedTarget(target, sources=source.files, needed=total, force=force)
         with staged:
-            report(events.Started(plan.target.nbytes, len(plan.target), target.name))
+            report(events.Started(total, len(plan.target), target.name))
             names, noted = _fill(
                 staged,
                 make_writer=make_writer,
                 plan=plan,
                 source=source,
+                total=total,
                 report=report,
                 options=provenance,
             )
@@ -158,8 +161,8 @@ def execute_with(
         mark_unwritten(error)
         raise
     seconds = time.monotonic() - started
-    report(events.Finished(plan.target.nbytes, len(files), seconds))
-    return Written(files, plan.target.nbytes, len(plan.target), seconds, noted)
+    report(events.Finished(total, len(files), seconds))
+    return Written(files, total, len(plan.target), seconds, noted)
 
 
 def _fill(
@@ -168,6 +171,7 @@ def _fill(
     make_writer: MakeWriter,
     plan: Plan,
     source: Checkpoint,
+    total: int,
     report: Progress,
     options: ProvenanceOptions | None,
 ) -> tuple[tuple[str, ...], Provenance | None]:
@@ -182,8 +186,8 @@ def _fill(
             aborting = stack.enter_context(ExitStack())
             aborting.callback(writer.abort)
             staged.claim(path.name for path in staged.folder.iterdir())
-            _transfer(plan, source, writer, report)
-            report(events.Finishing(plan.target.nbytes))
+            _transfer(plan, source, writer, report, total=total, folder=staged.folder)
+            report(events.Finishing(total))
             noted = None
             metadata = {}
             if options is not None:
@@ -196,7 +200,7 @@ def _fill(
         except ConverterError:
             raise
         except OSError as error:
-            raise write_error(error, staged.target, needed=plan.target.nbytes) from error
+            raise write_error(error, staged.target, needed=total) from error
     return names, noted
 
 
@@ -206,21 +210,35 @@ def _write_sidecar(staged: StagedTarget, noted: Provenance, plan: Plan) -> str:
     return name
 
 
-def _transfer(plan: Plan, source: Checkpoint, writer: Writer, report: Progress) -> None:
-    total = plan.target.nbytes
+def _transfer(
+    plan: Plan,
+    source: Checkpoint,
+    writer: Writer,
+    report: Progress,
+    *,
+    total: int,
+    folder: Path,
+) -> None:
+    """Write all values; ``folder`` is where the writer's files are."""
     workers = _workers(total)
     transfer = Transfer(plan, source, writer.write, workers=workers)
     done = 0
 
+    flush = EarlyFlush(folder)
+
     def advance(wrote: Wrote) -> None:
         nonlocal done
         done += wrote.nbytes
+        flush.wrote(wrote.nbytes)
         report(events.Advanced(done, total, wrote.tensor))
 
     with ExitStack() as stack:
         if transfer.has_large:
             stack.enter_context(ResidencyGuard(transfer.release_all, MAPPED_LIMIT))
+        if workers > 1:
+            stack.enter_context(flush)
         run_jobs(transfer.jobs(), advance, workers=workers, limit=MEMORY_BYTES)
+    flush.check()
     transfer.check()
 
 

@@ -26,12 +26,13 @@ from converter.tensors.dtype import Array
 from converter.tensors.spec import TensorSpec
 
 BLOCK_BYTES = 8 * 2**20
-MAX_BLOCK_BYTES = 96 * 2**20  # of a tensor so large that it is not kept in memory
+MAX_BLOCK_BYTES = 64 * 2**20  # of a tensor so large that it is not kept in memory
 JOB_BYTES = 8 * 2**20  # small steps are done together up to this size
 MAPPED_BYTES = 64 * 2**20  # of a source that one step keeps in memory
 RELEASE_BYTES = 16 * 2**20  # small sources are given back together
 
 Write = Callable[[str, int, Array], None]
+_Sized = tuple[Step, int]  # a step and its size in bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class Transfer:
         self._written: dict[str, int] = {}
         self._aliases = _aliases(plan)
         _check_targets(plan, self._aliases)
+        self._work = _sized(plan)
         self._consumers = Counter(name for step in plan.steps for name in step.sources)
         self._lock = threading.Lock()
         self._reading = threading.Lock()
@@ -71,16 +73,16 @@ class Transfer:
     def jobs(self) -> list[Job[Wrote]]:
         """Return all steps as jobs, in the order of the source."""
         order = {name: index for index, name in enumerate(self._plan.source.tensors)}
-        steps = sorted(
-            self._plan.steps,
-            key=lambda step: min((order.get(name, -1) for name in step.sources), default=-1),
+        work = sorted(
+            self._work,
+            key=lambda pair: min((order.get(name, -1) for name in pair[0].sources), default=-1),
         )
-        return [self._job(group) for group in self._grouped(steps)]
+        return [self._job(group) for group in _grouped(work)]
 
     def each(self) -> Iterator[tuple[str, ...]]:
         """Do the steps one after the other in the order of the plan; yield what each wrote."""
-        for step in self._plan.steps:
-            for _ in self._run(step):
+        for step, size in self._work:
+            for _ in self._run(step, size):
                 pass
             yield tuple(
                 target for name in step.targets for target in (name, *self._aliases.get(name, ()))
@@ -116,33 +118,16 @@ class Transfer:
     @property
     def has_large(self) -> bool:
         """Whether a source is too large to stay in memory while its step is done."""
-        return any(self._size(step) > MAPPED_BYTES for step in self._plan.steps)
+        return any(size > MAPPED_BYTES for _, size in self._work)
 
-    def _grouped(self, steps: Sequence[Step]) -> Iterator[tuple[Step, ...]]:
-        group: list[Step] = []
-        nbytes = 0
-        for step in steps:
-            size = self._size(step)
-            if group and nbytes + size > JOB_BYTES:
-                yield tuple(group)
-                group, nbytes = [], 0
-            group.append(step)
-            nbytes += size
-        if group:
-            yield tuple(group)
-
-    def _size(self, step: Step) -> int:
-        target = sum(self._plan.target[name].nbytes for name in step.targets)
-        return max(target, sum(self._plan.source[name].nbytes for name in step.sources))
-
-    def _job(self, steps: tuple[Step, ...]) -> Job[Wrote]:
+    def _job(self, work: tuple[_Sized, ...]) -> Job[Wrote]:
         def run(post: Post, stop: threading.Event) -> None:
             unreported = 0
             tensor = ""
-            for step in steps:
+            for step, size in work:
                 if stop.is_set():
                     return
-                for name, nbytes in self._run(step):
+                for name, nbytes in self._run(step, size):
                     unreported += nbytes
                     tensor = name
                     if unreported >= BLOCK_BYTES:
@@ -153,19 +138,12 @@ class Transfer:
             if unreported:
                 post(Wrote(unreported, tensor))
 
-        return Job(max(map(self._memory, steps)), run)
+        return Job(max(_memory(step, size) for step, size in work), run)
 
-    def _memory(self, step: Step) -> int:
-        """What a step holds at most: blocks and the mapped part of its sources."""
-        size = self._size(step)
-        if type(step.operation).stream is Operation.stream:
-            return 2 * size  # computed at once
-        return min(2 * size, 3 * _block_bytes(size) + MAPPED_BYTES)
-
-    def _run(self, step: Step) -> Iterator[tuple[str, int]]:
+    def _run(self, step: Step, size: int) -> Iterator[tuple[str, int]]:
         """Do one step; yield the name and size of each block written."""
         try:
-            yield from self._stream(step)
+            yield from self._stream(step, size)
         except ConverterError as error:
             _add_place(error, step)
             raise
@@ -174,8 +152,7 @@ class Transfer:
             _add_place(failure, step)
             raise failure from error
 
-    def _stream(self, step: Step) -> Iterator[tuple[str, int]]:
-        size = self._size(step)
+    def _stream(self, step: Step, size: int) -> Iterator[tuple[str, int]]:
         since_release = 0
         for block in self._blocks(step, size):
             name = step.targets[block.target]
@@ -184,7 +161,7 @@ class Transfer:
             if size > MAPPED_BYTES and since_release >= MAPPED_BYTES:
                 self._release(step)
                 since_release = 0
-        self._done(step)
+        self._done(step, size)
 
     def _blocks(self, step: Step, size: int) -> Iterator[Block]:
         """Yield the blocks of a step; of a large one, each is made while another is written."""
@@ -237,14 +214,14 @@ class Transfer:
             )
         return np.ascontiguousarray(block.array)
 
-    def _done(self, step: Step) -> None:
+    def _done(self, step: Step, size: int) -> None:
         """Give back the sources that no later step takes, many small ones together."""
         with self._lock:
             for name in step.sources:
                 self._consumers[name] -= 1
                 if not self._consumers[name]:
                     self._finished.append(name)
-                    self._finished_bytes += self._plan.source[name].nbytes
+                    self._finished_bytes += size
             if self._finished_bytes < RELEASE_BYTES:
                 return
             finished, self._finished, self._finished_bytes = self._finished, [], 0
@@ -258,10 +235,47 @@ def count_elements(spec: TensorSpec) -> int:
     return spec.nbytes if spec.dtype.is_packed else math.prod(spec.shape)
 
 
+def _sized(plan: Plan) -> list[_Sized]:
+    """Return each step with the size of its sources or of its targets, whichever is larger."""
+    source = {spec.name: spec.nbytes for spec in plan.source}
+    target = {spec.name: spec.nbytes for spec in plan.target}
+    return [
+        (
+            step,
+            max(
+                sum([source[name] for name in step.sources]),
+                sum([target[name] for name in step.targets]),
+            ),
+        )
+        for step in plan.steps
+    ]
+
+
+def _grouped(work: Sequence[_Sized]) -> Iterator[tuple[_Sized, ...]]:
+    """Yield consecutive steps together as long as they are small."""
+    group: list[_Sized] = []
+    nbytes = 0
+    for step, size in work:
+        if group and nbytes + size > JOB_BYTES:
+            yield tuple(group)
+            group, nbytes = [], 0
+        group.append((step, size))
+        nbytes += size
+    if group:
+        yield tuple(group)
+
+
+def _memory(step: Step, size: int) -> int:
+    """Return what a step holds at most: blocks and the mapped part of its sources."""
+    if type(step.operation).stream is Operation.stream:
+        return 2 * size  # computed at once
+    return min(2 * size, 3 * _block_bytes(size) + MAPPED_BYTES)
+
+
 def _block_bytes(nbytes: int) -> int:
     # Every block of a permuted tensor touches pages all over its source. A source too large to
     # stay resident is mapped anew for each of them (45 ms for 411 MB), so there should be few.
-    return min(max(BLOCK_BYTES, -(-nbytes // 5)), MAX_BLOCK_BYTES)
+    return min(max(BLOCK_BYTES, -(-nbytes // 6)), MAX_BLOCK_BYTES)
 
 
 def _aliases(plan: Plan) -> dict[str, tuple[str, ...]]:

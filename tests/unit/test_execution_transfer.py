@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 import weakref
 from dataclasses import dataclass
@@ -20,7 +22,8 @@ from support.flat_files import (
 from converter.algebra.base import Block, Law, Operation
 from converter.algebra.pattern import Pattern
 from converter.algebra.rearrange import Rearrange
-from converter.errors import OperationError, PlanError
+from converter.errors import OperationError, PlanError, WriteError
+from converter.execution import flushing
 from converter.execution import transfer as transfer_module
 from converter.execution.ahead import make_ahead
 from converter.execution.executor import execute_with, iterate, to_arrays
@@ -416,7 +419,7 @@ def test_memory_of_a_job_is_bounded_where_the_operation_streams():
 
     (streams,) = Transfer(make_plan(Huge.manifest, [(["t"], ["u"], SWAP)]), Huge(), print).jobs()
     (whole,) = Transfer(make_plan(Huge.manifest, [(["t"], ["u"], AtOnce())]), Huge(), print).jobs()
-    assert streams.nbytes <= 352 * 2**20
+    assert streams.nbytes <= 256 * 2**20
     assert whole.nbytes == 2 * spec.nbytes
 
 
@@ -524,4 +527,40 @@ def test_stopping_early_ends_the_thread():
     ahead = make_ahead(iter(range(1000)))
     assert next(ahead) == 0
     ahead.close()
+    assert threading.active_count() == 1
+
+
+def test_what_the_disk_says_while_flushing_is_not_lost(tmp_path, monkeypatch):
+    """The system reports a failed write once; the fsync at the end would hear nothing of it."""
+    monkeypatch.setattr("converter.execution.executor._workers", lambda nbytes: 2)
+    monkeypatch.setattr(flushing, "FLUSH_BYTES", 1)
+
+    failed = threading.Event()
+
+    def fail(descriptor):
+        failed.set()
+        raise OSError(errno.EIO, "injected")
+
+    def wait(event):
+        assert not isinstance(event, Advanced) or failed.wait(5)
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    source = MemoryCheckpoint(some_arrays(3))
+    plan = make_plan(source.manifest, [(["t0"], ["a"], KEEP)])
+    with pytest.raises(WriteError, match="the disk reports an error"):
+        save(plan, source, tmp_path / "target.bin", progress=wait)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_are_flushed_while_they_are_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(flushing, "FLUSH_BYTES", 100)
+    (tmp_path / "shard").write_bytes(b"abc")
+    flushed = threading.Event()
+    monkeypatch.setattr(os, "fdatasync", lambda descriptor: flushed.set())
+    with flushing.EarlyFlush(tmp_path) as flush:
+        flush.wrote(99)
+        assert not flushed.wait(0.05)
+        flush.wrote(1)
+        assert flushed.wait(5)
+    flush.check()
     assert threading.active_count() == 1
