@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from converter.errors import UnsafeFileError
+from converter.errors import CorruptFileError, UnsafeFileError
 from converter.formats.hdf5_types import ElementType, Hdf5Dataset, plain_type
-from converter.formats.wording import cannot_read
+from converter.formats.wording import cannot_read, quoted
 from converter.tensors.dtype import Array, Shape
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -67,7 +67,9 @@ class DirectFile:
             limit: How many objects to look at; further ones are left out.
 
         Raises:
-            NotPlainError: If anything is unusual, damage included.
+            NotPlainError: If anything is unusual.
+            CorruptFileError: If it is damaged. HDF5 is not asked then: it loops for ever on some
+                damaged files, and overruns its memory on others.
             UnsafeFileError: If its texts are absurdly long.
         """
         self._path = path
@@ -88,10 +90,16 @@ class DirectFile:
             self._object(self._root(), "", 0)
             if len(self.groups) + len(self.datasets) >= _MAX_OBJECTS:
                 raise NotPlainError("too many objects")
-        except UnsafeFileError:
+        except (UnsafeFileError, CorruptFileError):
             raise
         except (struct.error, IndexError, UnicodeDecodeError, ValueError, OverflowError) as error:
-            raise NotPlainError(str(error)) from error
+            raise self._damaged("a place in it is outside of it, or unreadable") from error
+        finally:
+            self._parsers.clear()  # they hold this object, and so the map would stay open
+            self._bytes.release()
+
+    def _damaged(self, what: str) -> CorruptFileError:
+        return CorruptFileError(cannot_read(self._path, f"the HDF5 file is damaged: {what}"))
 
     def _root(self) -> int:
         found = _SUPERBLOCK.unpack_from(self._bytes)
@@ -99,7 +107,9 @@ class DirectFile:
         base, _, end, driver = found[12:16]
         if signature != _SIGNATURE or versions != (0, 0, 0, 0, 0, 8, 8, 0):
             raise NotPlainError("superblock")
-        if base != 0 or driver != _UNDEFINED or end > len(self._bytes):
+        if end > len(self._bytes):
+            raise self._damaged(f"it ends before byte {end:,}, which it says is its end")
+        if base != 0 or driver != _UNDEFINED:
             raise NotPlainError("addresses")
         return int(found[17])
 
@@ -161,19 +171,19 @@ class DirectFile:
                     yield message, at, length
                 at += length
         if used != count:
-            raise NotPlainError("messages are missing")
+            raise self._damaged("an object header ends early")
 
     def _links(self, tree: int, heap: int) -> list[tuple[str, int]]:
         mark, version, size, _, names = _HEAP.unpack_from(self._bytes, heap)
         self._see(heap)
         if mark != b"HEAP" or version != 0 or names + size > len(self._bytes):
-            raise NotPlainError("local heap")
+            raise self._damaged("names of a group are missing")
         text = bytes(self._bytes[names : names + size])
         found: dict[str, int] = {}
         for node in self._leaves(tree, 0):
             mark, version, count = struct.unpack_from("<4sBxH", self._bytes, node)
             if mark != b"SNOD" or version != 1:
-                raise NotPlainError("symbol table")
+                raise self._damaged("entries of a group are missing")
             self._see(node)
             for index in range(count):
                 offset, address, cached, _ = _ENTRY.unpack_from(
@@ -189,7 +199,7 @@ class DirectFile:
         """Yield the symbol table nodes below a B-tree node, in the order of names."""
         mark, kind, level, count, _, _ = _TREE.unpack_from(self._bytes, address)
         if mark != b"TREE" or kind != 0 or depth > 8:
-            raise NotPlainError("B-tree")
+            raise self._damaged("the index of a group is missing")
         self._see(address)
         children = struct.unpack_from(f"<{2 * count}Q", self._bytes, address + _TREE.size)[1::2]
         for child in children:
@@ -230,7 +240,7 @@ class DirectFile:
             self.datasets[path] = Hdf5Dataset(path, shape, element, None)
             return
         if address + nbytes > len(self._bytes):
-            raise NotPlainError("outside")
+            raise self._damaged(f"the values of {quoted(path)} are not all in it")
         self.datasets[path] = Hdf5Dataset(path, shape, element, address)
 
     def _attribute(self, start: int, size: int) -> tuple[str, Any]:
@@ -282,10 +292,10 @@ class DirectFile:
         if address not in self._collections:
             self._collections[address] = self._collection(address)
         if index not in self._collections[address]:
-            raise NotPlainError("global heap")
+            raise self._damaged("a text of an attribute is missing")
         start, size = self._collections[address][index]
         if length > size:
-            raise NotPlainError("global heap")
+            raise self._damaged("a text of an attribute is missing")
         self._text_bytes += length
         if self._text_bytes > 4 * len(self._bytes) + _MIN_TEXT_BYTES:
             raise UnsafeFileError(cannot_read(self._path, "its attributes repeat one long text"))
@@ -294,14 +304,14 @@ class DirectFile:
     def _collection(self, address: int) -> dict[int, tuple[int, int]]:
         mark, version, size = struct.unpack_from("<4sB3xQ", self._bytes, address)
         if mark != b"GCOL" or version != 1 or address + size > len(self._bytes):
-            raise NotPlainError("global heap")
+            raise self._damaged("a text of an attribute is missing")
         found, at, end = {}, address + 16, address + size
         while at + _OBJECT.size <= end:
             index, _, length = _OBJECT.unpack_from(self._bytes, at)
             if index == 0:
                 break
             if at + _OBJECT.size + length > end or index in found:
-                raise NotPlainError("global heap")
+                raise self._damaged("a text of an attribute is missing")
             found[index] = (at + _OBJECT.size, length)
             at += _OBJECT.size + _padded(length, 8)
         return found

@@ -14,6 +14,7 @@ import numpy as np
 
 from converter.errors import CorruptFileError, UnsafeFileError
 from converter.formats.hdf5_direct import DirectFile, NotPlainError
+from converter.formats.hdf5_probe import probe
 from converter.formats.hdf5_types import Hdf5Dataset
 from converter.formats.hdf5_walk import Walk, one_error, open_hdf5
 from converter.formats.source_file import SourceFile
@@ -51,6 +52,7 @@ class Hdf5Tree:
         self._file: Any = None
         self._inside: dict[str, Any] = {}
         if not self._open_directly():
+            probe(self._source, self._start, self._length)
             with one_error(self._path):
                 self._open()
         self._refuse_overlaps()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from converter.formats.hdf5_direct import DirectFile, NotPlainError
+from converter.formats.hdf5_probe import probe
 from converter.formats.hdf5_walk import one_error, open_hdf5
 from converter.formats.keras_groups import VARS
 from converter.formats.source_file import SourceFile
@@ -40,6 +41,7 @@ def sniff_hdf5(path: str | Path) -> Literal["keras_weights", "keras_legacy"] | N
 
 
 def _sniff_through_hdf5(source: SourceFile) -> Literal["keras_weights", "keras_legacy"] | None:
+    probe(source, 0, source.size)
     with one_error(source.path), open_hdf5(source) as file:
         attributes = set(file.attrs)
         if attributes & _LEGACY or _is_group(file.id, b"model_weights"):

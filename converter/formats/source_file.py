@@ -86,6 +86,10 @@ class SourceFile:
         """Device and inode: equal for two names of one file."""
         return self._identity
 
+    def fileno(self) -> int:
+        """Return the descriptor, for a process that is given the file."""
+        return self._descriptor
+
     def read(self, offset: int, nbytes: int) -> bytes:
         """Return ``nbytes`` bytes from position ``offset``.
 

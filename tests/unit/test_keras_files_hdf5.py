@@ -16,6 +16,7 @@ import pytest
 
 from converter.errors import CheckpointError, CorruptFileError, UnsafeFileError
 from converter.formats.hdf5_direct import DirectFile, NotPlainError
+from converter.formats.hdf5_probe import probe
 from converter.formats.hdf5_skeleton import SkeletonBuilder
 from converter.formats.hdf5_tree import Hdf5Tree
 from converter.formats.hdf5_walk import Walk, open_hdf5
@@ -304,6 +305,7 @@ def test_damage_is_never_read_differently_from_hdf5(tmp_path: Path) -> None:
             walk = walked(path)
         except (NotPlainError, CheckpointError, OSError, RuntimeError, LookupError, ValueError):
             continue
+        # Damage is also refused here that HDF5 does not notice, never the other way round.
         accepted += 1
         assert direct.datasets == walk.datasets
         assert direct.groups == walk.groups
@@ -381,3 +383,18 @@ def test_skeleton_is_a_file_that_h5py_reads(tmp_path: Path) -> None:
     tree = opened(tmp_path / "a.h5")
     for path, array in arrays.items():
         assert np.array_equal(tree.read(path), array)
+
+
+def test_a_file_that_kills_hdf5_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    path.write_bytes(b"x")
+    script = tmp_path / "python"
+    script.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    script.chmod(0o755)
+    before, sys.executable = sys.executable, str(script)
+    try:
+        with SourceFile(path) as source, pytest.raises(CorruptFileError) as refused:
+            probe(source, 0, 1)
+    finally:
+        sys.executable = before
+    assert str(refused.value) == "cannot read 'a.h5': HDF5 crashes on it\n  signal  11"
