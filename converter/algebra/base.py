@@ -129,7 +129,7 @@ class Operation(ABC):
         """Return the operation that undoes this one, as far as its law goes.
 
         Raises:
-            OperationError: If the law is ``one_way``; the message says why.
+            OperationError: If there is no way back; the message says why.
         """
 
     @abstractmethod

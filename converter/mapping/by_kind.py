@@ -83,13 +83,21 @@ class _Pairer:
             return True
         settled = kind is not None
         if kind is None:
-            kind = _kept_as_is(layer)
+            kind = _kept_as_is(layer, self._owned_below(layer))
+            if not kind.slots:
+                return False
             what = f"a {layer.class_name}" if layer.class_name else "of an unknown class"
             self._assumptions.append(
                 f"layer '{layer.path}' is {what}: its variables are kept in Keras' layout."
             )
         else:
             self._assumptions.extend(kind.notes)
+        if kind.refuse is not None:
+            names = ", ".join(name for slot in kind.slots for name in slot.torch)
+            self._assumptions.append(
+                f"layer '{layer.path}': {kind.refuse}; its tensors are written for a module of "
+                f"your own ({names})."
+            )
         kind, sizes = self._with_features(layer, kind)
         module = module_name(layer.path)
         other = self._modules.setdefault(module, layer.path)
@@ -99,6 +107,12 @@ class _Pairer:
         rule = Rule(kind.name, layer.path, module, index=len(self._pairings))
         self._pairings.append(Pairing(rule, kind, layer.path, module, sizes))
         return settled
+
+    def _owned_below(self, layer: LayerSpec) -> set[str]:
+        """Return the tensors of a layer's sub-layers, which are layers of their own."""
+        prefix = f"{layer.path}/" if layer.path else ""
+        below = (one for one in self._manifest.layers if one.path.startswith(prefix))
+        return {name for one in below if one is not layer for name in one.tensors.values()}
 
     def _with_features(self, layer: LayerSpec, kind: Kind) -> tuple[Kind, dict[str, int]]:
         """Return the kind that reorders the features of this layer's input, where they need it."""
@@ -151,10 +165,11 @@ class _Pairer:
         return any("Conv" in (one.class_name or "") for one in self._manifest.layers)
 
 
-def _kept_as_is(layer: LayerSpec) -> Kind:
-    """Return a kind for one layer of an unknown class: every variable by its own name."""
+def _kept_as_is(layer: LayerSpec, elsewhere: set[str]) -> Kind:
+    """Return a kind for a layer of an unknown class: each of its own variables by its own name."""
     slots = tuple(
         Slot((slot,), (f"variable_{slot}" if slot.isdigit() else slot.replace("/", "."),))
-        for slot in layer.tensors
+        for slot, name in layer.tensors.items()
+        if name not in elsewhere
     )
     return Kind("as_is", (), "", slots, source="the checkpoint's own names")

@@ -209,7 +209,7 @@ def _names_below(names: Mapping[str, str], part: Part) -> dict[str, str]:
 
 def _has_slots(entry: Entry, layer: LayerSpec) -> bool:
     """Whether the kind takes every tensor of the layer, and finds all that it must have."""
-    if entry.slots_from or entry.kind.refuse is not None or not layer.tensors:
+    if entry.slots_from or not entry.kind.slots or not layer.tensors:
         return True
     slots = entry.kind.slots
     known = {name for slot in slots for name in slot.keras}
@@ -222,6 +222,8 @@ def _agrees(entry: Entry, leaves: Sequence[tuple[KerasClass, Config]], layer: La
         for key, expected in entry.kind.when.items():
             if key in config:
                 actual = config[key]
+            elif config and key in one.before:
+                actual = one.before[key]
             elif entry.confirmed_by in layer.tensors and key in one.defaults:
                 actual = one.defaults[key]
             else:
@@ -244,7 +246,7 @@ def _resolved(entry: Entry, layer: LayerSpec, config: Config) -> Kind:
         bias = Slot(("bias",), ("bias",), patterns.bias, optional=True)
         kernel = Slot(("kernel",), ("weight",), patterns.kernel)
         return replace(kind, slots=(kernel, bias), refuse=None)
-    if kind.refuse is not None:
+    if kind.refuse is not None and not kind.slots:
         name = f"'{layer.path}'" if layer.path else "the layer"
         raise MappingError(f"cannot convert {name} ({layer.class_name}): {kind.refuse}")
     return kind

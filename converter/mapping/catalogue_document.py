@@ -54,6 +54,7 @@ class RawClass(msgspec.Struct, forbid_unknown_fields=True):
     copies: list[str] = []
     config: dict[str, str] = {}
     defaults: dict[str, bool | int | str] = {}
+    before: dict[str, bool | int | str] = {}
     renamed: dict[str, str] = {}
     keyed: bool = False
 
@@ -172,6 +173,7 @@ class _Reader:
             tuple(one.copies),
             dict(one.config),
             dict(one.defaults),
+            dict(one.before),
             dict(one.renamed),
             one.keyed,
         )

@@ -94,6 +94,7 @@ class KerasClass:
         config: Entries of a fixed child's config, and of which entry of this one they are made;
             empty: the child gets all.
         defaults: What an entry means that the config lacks.
+        before: What an entry means that a written config lacks: it came with a later Keras.
         renamed: Older name of a variable to its name now.
         is_keyed: Whether a file keeps its variables under names of their own, not numbers.
     """
@@ -105,6 +106,7 @@ class KerasClass:
     copies: tuple[str, ...] = ()
     config: Mapping[str, str] = field(default_factory=dict)
     defaults: Config = field(default_factory=dict)
+    before: Config = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
     is_keyed: bool = False
 

@@ -43,6 +43,7 @@ class RawKind(msgspec.Struct, forbid_unknown_fields=True):
     confirmed_by: str = ""
     slots_from: SlotsFrom = ""
     refuse: str | None = None
+    otherwise: str | None = None
     notes: list[str] = []
     each: list[dict[str, str | list[str]]] = []
 
@@ -129,6 +130,7 @@ def _entry(name: str, raw: RawKind, known: Mapping[str, Entry], problems: list[s
         automatic=raw.automatic,
         when=dict(raw.when),
         refuse=raw.refuse,
+        otherwise=raw.otherwise,
         notes=tuple(raw.notes),
     )
     return Entry(kind, raw.confirmed_by, raw.slots_from)

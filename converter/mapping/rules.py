@@ -49,7 +49,9 @@ class Kind:
         source: Where the facts come from.
         automatic: Whether conversion by kind may choose it for its Keras classes.
         when: Entries of the Keras layer's config that must be equal for conversion by kind.
-        refuse: A sentence that says why the kind has no PyTorch counterpart, or ``None``.
+        refuse: A sentence that says why no module of ``torch.nn`` can be equal, or ``None``. The
+            slots, where there are some, are then for a module of one's own.
+        otherwise: Why a layer whose config contradicts ``when`` is not of this kind, or ``None``.
         notes: What equal weights do not guarantee, in one sentence each (epsilon, padding).
     """
 
@@ -61,6 +63,7 @@ class Kind:
     automatic: bool = True
     when: Dict[str, Any] = field(default_factory=dict)
     refuse: str | None = None
+    otherwise: str | None = None
     notes: tuple[str, ...] = ()
 
 

@@ -61,7 +61,7 @@ def make_copy_plan(source: Side, target: Side, *, dtype: DType | None = None) ->
     ]
     if problems:
         raise PlanError(
-            f"cannot plan {source.label}: its tensors are not those of {target.label}",
+            f"cannot plan '{source.label}': its tensors are not those of {target.label}",
             problems,
             written="nothing",
         )

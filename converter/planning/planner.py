@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from converter.algebra.agreement import Agree
 from converter.algebra.base import Law
 from converter.errors import OperationError, PlanError, Problem
+from converter.mapping.claims import layer_index
 from converter.mapping.rules import Pairing
 from converter.planning.plan import Dropped, Plan, Step
 from converter.planning.sides import Side
@@ -81,6 +82,8 @@ class _Planner:
     def plan(self) -> Plan:
         maker = StepMaker(self._source, self._target, self._request.dtype)
         for pairing in self._in_order():
+            if self._contradicts(pairing):
+                continue
             for position in range(len(pairing.kind.slots)):
                 self._take(maker.make(pairing, position), pairing)
         self._drop()
@@ -91,6 +94,24 @@ class _Planner:
         if self._problems:
             raise self._error()
         return self._finished()
+
+    def _contradicts(self, pairing: Pairing) -> bool:
+        """Whether the Keras layer is known to be another one than the kind is for."""
+        keras = self._source if self._source.family == "keras" else self._target
+        layer = layer_index(keras.manifest).get(pairing.layer) if keras.manifest else None
+        for key, expected in pairing.kind.when.items():
+            found = layer.config.get(key, expected) if layer is not None else expected
+            if found != expected:
+                text = (
+                    f"the kind '{pairing.kind.name}' is for layers with {key} = {expected}, and "
+                    f"this one has {found}"
+                )
+                if pairing.kind.otherwise is not None:
+                    text += f": {pairing.kind.otherwise}"
+                problem = Problem("refused", pairing.layer, text, str(pairing.rule))
+                self._take(Outcome(problems=[problem]), pairing)
+                return True
+        return False
 
     def _in_order(self) -> list[Pairing]:
         """Return the pairings in the order of the Keras model, where it is known."""
@@ -209,7 +230,7 @@ class _Planner:
         counts = Counter(problem.kind for problem in self._problems)
         summary = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
         return PlanError(
-            f"cannot plan {self._source.label} with mapping '{self._request.mapping}': {summary}",
+            f"cannot plan '{self._source.label}' with mapping '{self._request.mapping}': {summary}",
             sorted(self._problems, key=lambda problem: (problem.kind, problem.where)),
             written="nothing",
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from converter.algebra.base import Operation
 from converter.algebra.chain import chain
 from converter.algebra.values import Cast, Constant, Derive, Expect
-from converter.errors import OperationError, Problem, shape_text
+from converter.errors import OperationError, Problem, UndeterminedError, shape_text
 from converter.mapping.rules import Pairing, Scalar, Slot
 from converter.planning.binding import bind_slot
 from converter.planning.plan import Dropped, Step
@@ -140,8 +140,7 @@ class StepMaker:
     def _misfit(
         self, pairing: Pairing, error: OperationError, source: SlotTensors, target: SlotTensors
     ) -> Problem:
-        undetermined = error.summary.startswith("the size of")
-        kind = "undetermined" if undetermined else "mismatched"
+        kind = "undetermined" if isinstance(error, UndeterminedError) else "mismatched"
         names = ", ".join(f"'{name}'" for name in source.names)
         into = ", ".join(f"'{name}'" for name in target.names)
         shapes = " ".join(shape_text(spec.shape) for spec in source.specs or ())

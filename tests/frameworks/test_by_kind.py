@@ -202,3 +202,25 @@ def test_rows_left_in_keras_order_are_far_off() -> None:
     module.load_state_dict(kept.state_dict())
     expected, found = outputs(case, model, module)
     assert np.abs(found - expected).max() > 0.1 * np.abs(expected).max()
+
+
+COMPOSITES = {
+    "cells-of-two-widths": lambda x: layers.RNN([layers.LSTMCell(4), layers.LSTMCell(5)])(x),
+    "two-kinds-of-directions": lambda x: layers.Bidirectional(
+        layers.LSTM(4), backward_layer=layers.GRU(4, go_backwards=True)
+    )(x),
+    "normalised-einsum": lambda x: layers.SpectralNormalization(
+        layers.EinsumDense("abc,cd->abd", output_shape=(None, 7))
+    )(x),
+}
+
+
+@pytest.mark.parametrize("wrap", COMPOSITES.values(), ids=list(COMPOSITES))
+def test_a_composite_without_a_kind_is_converted_by_its_parts(wrap) -> None:
+    given = keras.Input((6, 3))
+    model = randomise(keras.Model(given, wrap(given)))
+    conversion = converter.plan(model)
+    state = conversion.state_dict("numpy")
+    weights = [weight for weight in model.get_weights() if weight.ndim]
+    assert sum(array.size for array in state.values()) >= sum(w.size for w in weights) - 7
+    assert all(step.law is not converter.Law.ONE_WAY for step in conversion.steps)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import keras
+import numpy as np
 import pytest
 import torch
 from keras import layers
@@ -14,7 +16,6 @@ from support.layer_kinds import (
     Case,
     Ran,
     check,
-    described,
     difference,
     run_keras,
     to_keras,
@@ -23,7 +24,10 @@ from support.layer_kinds import (
 )
 from torch import nn
 
+import converter
+from converter.errors import PlanError
 from converter.mapping.catalogue import load_catalogue
+from converter.mapping.rules import Mapping, Rule
 
 pytestmark = pytest.mark.frameworks
 
@@ -220,20 +224,62 @@ def test_the_sum_of_two_biases_is_what_keras_gets():
     assert difference(to_numpy(layer(ran.inputs[0])), expected) <= BOUND
 
 
-def test_a_gru_that_resets_before_is_refused_with_the_reason():
-    from converter.errors import MappingError
+WHY = (
+    "torch.nn.GRU applies the reset gate after the recurrent product, a GRU with "
+    "reset_after=False before it: no weights make them equal"
+)
 
-    for layer in (
-        layers.GRU(5, reset_after=False, name="old"),
-        layers.Bidirectional(layers.GRU(5, reset_after=False), name="old"),
-        layers.RNN(layers.GRUCell(5, reset_after=False), name="old"),
-    ):
-        layer(torch.zeros(3, 7, 4))
-        spec, _ = described(layer)
-        with pytest.raises(MappingError) as caught:
-            load_catalogue().kind_of(spec)
-        assert str(caught.value) == (
-            f"cannot convert 'old' ({type(layer).__name__}): torch.nn.GRU applies the reset gate "
-            "after the recurrent product, a GRU with reset_after=False before it: no weights "
-            "make them equal"
-        )
+
+class ResetBefore(nn.Module):
+    """What no module of torch.nn computes: the reset gate before the recurrent product."""
+
+    def __init__(self, inputs, units):
+        super().__init__()
+        self.weight_ih = nn.Parameter(torch.zeros(3 * units, inputs))
+        self.weight_hh = nn.Parameter(torch.zeros(3 * units, units))
+        self.bias = nn.Parameter(torch.zeros(3 * units))
+
+    def forward(self, x):
+        h = torch.zeros(x.shape[0], self.weight_hh.shape[1])
+        w_r, w_z, w_n = self.weight_hh.chunk(3)
+        for step in x.unbind(1):
+            i_r, i_z, i_n = (step @ self.weight_ih.T + self.bias).chunk(3, -1)
+            r, z = torch.sigmoid(i_r + h @ w_r.T), torch.sigmoid(i_z + h @ w_z.T)
+            h = z * h + (1 - z) * torch.tanh(i_n + (r * h) @ w_n.T)
+        return h
+
+
+def test_a_gru_that_resets_before_is_written_for_a_module_of_ones_own():
+    given = keras.Input((7, 4))
+    model = keras.Model(given, layers.GRU(5, reset_after=False, name="old")(given))
+    generator = np.random.default_rng(3)
+    model.set_weights([generator.normal(0, 0.5, w.shape) for w in model.get_weights()])
+    conversion = converter.plan(model)
+    assert conversion.plan.assumptions[-1] == (
+        f"layer 'old': {WHY}; its tensors are written for a module of your own "
+        "(weight_ih, weight_hh, bias)."
+    )
+    module = nn.ModuleDict({"old": ResetBefore(4, 5)})
+    module.load_state_dict(conversion.state_dict())
+    inputs = generator.normal(0, 1, (3, 7, 4)).astype("float32")
+    with torch.no_grad():
+        found = to_numpy(module["old"](torch.from_numpy(inputs)))
+    assert difference(found, to_numpy(model(inputs))) <= BOUND
+    back = converter.plan(module, like=model).get_weights()
+    assert [w.tobytes() for w in back] == [w.tobytes() for w in model.get_weights()]
+
+
+def test_a_gru_that_resets_before_is_refused_towards_nn_gru_with_the_reason():
+    given = keras.Input((7, 4))
+    old = layers.GRU(5, reset_after=False, name="old")
+    model = keras.Model(given, old(given), name="net")
+    rule = Rule("gru", "old", "rnn")
+    mapping = Mapping("mine", "a", "b", (rule,))
+    with pytest.raises(PlanError) as caught:
+        converter.plan(model, mapping=mapping)
+    assert str(caught.value) == (
+        "cannot plan 'net' with mapping 'mine': 1 refused\n"
+        "  refused  old  the kind 'gru' is for layers with reset_after = True, and this one has "
+        f'False: {WHY}  [rules[0] ["gru", "old", "rnn"]]\n'
+        "  written  nothing"
+    )

@@ -117,7 +117,7 @@ PROBLEMS = {
         torch(fc__weight=(5, 3), head__weight=(2, 2)),
         DENSE,
         {},
-        """cannot plan model.pt with mapping 'by-kind': 1 missing, 1 unexpected
+        """cannot plan 'model.pt' with mapping 'by-kind': 1 missing, 1 unexpected
   missing     fc/bias  model.pt has no such tensor  [rules[0] ["dense", "fc", "fc"]]
   unexpected  head.weight  no rule of 'by-kind' takes it
   written     nothing""",
@@ -126,7 +126,7 @@ PROBLEMS = {
         torch(fc__weight=(5, 4), fc__bias=(5,)),
         DENSE,
         {},
-        r"cannot plan model.pt with mapping 'by-kind': 1 mismatched\n"
+        r"cannot plan 'model.pt' with mapping 'by-kind': 1 mismatched\n"
         r"  mismatched  'fc/kernel'  from 'fc.weight' \(5, 4\): .*in.*3.*4.*",
     ),
     "law": (
@@ -134,7 +134,7 @@ PROBLEMS = {
                                              "moving_variance": (4,)})], scale=False),
         OPEN_TORCH,
         {"require": Law.EXACT},
-        r"cannot plan model.keras with mapping 'by-kind': 1 refused\n"
+        r"cannot plan 'model.keras' with mapping 'by-kind': 1 refused\n"
         r"  refused  bn.weight  is canonical, and exact is required: .*",
     ),
     "no-channels": (
@@ -149,7 +149,7 @@ PROBLEMS = {
             ]), label="model.keras"),
         OPEN_TORCH,
         {},
-        """cannot plan model.keras with mapping 'by-kind': 1 undetermined
+        """cannot plan 'model.keras' with mapping 'by-kind': 1 undetermined
   undetermined  d  reads flattened features whose order is not known: layer 'odd' (Shuffled) may reorder features
   hint          give the channels before Flatten: --set 'd:c=64', or --set 'd:c=0' to keep the rows in Keras' order
   written       nothing""",  # noqa: E501  # the message as it is printed
@@ -193,7 +193,7 @@ def test_a_copy_keeps_names_and_says_what_differs() -> None:
     with pytest.raises(PlanError) as caught:
         make_copy_plan(source, target)
     assert str(caught.value) == (
-        "cannot plan model.pt: its tensors are not those of model.pt\n"
+        "cannot plan 'model.pt': its tensors are not those of model.pt\n"
         "  mismatched  a  has shape (2, 3), model.pt needs (3, 2)\n"
         "  missing     c  model.pt has no such tensor\n"
         "  unexpected  b  model.pt has no place for it\n"
