@@ -14,6 +14,7 @@ from typing import Any
 from converter.errors import CheckpointError, CorruptFileError, UnsupportedFileError
 from converter.formats.hdf5_tree import Hdf5Tree
 from converter.formats.keras_checkpoint import (
+    CONFIG,
     PROVENANCE,
     Architecture,
     KerasStoreCheckpoint,
@@ -26,7 +27,6 @@ from converter.formats.wording import cannot_read
 from converter.formats.zip_archive import ZipArchive
 
 WEIGHTS = "model.weights.h5"
-CONFIG = "config.json"
 METADATA = "metadata.json"
 
 

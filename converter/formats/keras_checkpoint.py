@@ -9,17 +9,22 @@ from pathlib import Path
 from converter.errors import UnsupportedFileError, UsageError
 from converter.formats.base import Checkpoint
 from converter.formats.hdf5_tree import Hdf5Tree
-from converter.formats.keras_config import ConfigLayer, read_architecture
+from converter.formats.keras_config import ConfigLayer, parse_architecture
 from converter.formats.keras_groups import VARS, build_groups
 from converter.formats.keras_layers import MisfitError
 from converter.formats.keras_tree import NamedTree, name_tree
+from converter.formats.source_file import MAX_JSON_BYTES, SourceFile
 from converter.formats.wording import cannot_read, quoted
+from converter.formats.zip_archive import ZipArchive
 from converter.tensors.dtype import Array
 from converter.tensors.manifest import Manifest
 from converter.tensors.spec import TensorSpec
 from converter.tensors.structure import KerasStructure
 
 PROVENANCE = "weightferry"
+CONFIG = "config.json"
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,15 +174,31 @@ class KerasStoreCheckpoint(KerasFileCheckpoint):
 
 
 def given_architecture(path: str | Path | None) -> Architecture | None:
-    """Read an architecture that was given separately.
+    """Read an architecture that was given separately: JSON, or a Keras file that holds one.
 
     Raises:
-        CheckpointError: If it cannot be read, or is none.
+        CheckpointError: If it cannot be read, or holds none.
     """
     if path is None:
         return None
-    text, model = read_architecture(path)
-    return Architecture(text, model, Path(path))
+    path = Path(path)
+    with SourceFile(path) as source:
+        head = source.read(0, min(source.size, 8))
+        if head.startswith(b"PK"):
+            archive = ZipArchive(source)
+            held = CONFIG in archive.members
+            data = archive.read(CONFIG, max_bytes=MAX_JSON_BYTES) if held else b""
+        elif head == _HDF5:
+            tree = Hdf5Tree(source)
+            tree.close()
+            text = tree.groups[""].get("model_config")
+            data = text.encode() if isinstance(text, str) else b""
+        else:
+            data = source.read(0, min(source.size, MAX_JSON_BYTES))
+    if not data:
+        raise UnsupportedFileError(cannot_read(path, "it holds no architecture"))
+    model = parse_architecture(data, what="the architecture", path=path)
+    return Architecture(data.decode("utf-8"), model, path)
 
 
 def refuse_select(path: str | Path, select: str | None) -> None:

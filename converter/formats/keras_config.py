@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from converter.errors import UnsupportedFileError
-from converter.formats.source_file import MAX_JSON_BYTES, SourceFile
 from converter.formats.strict_json import strict_json
 from converter.formats.wording import cannot_read, quoted
 from converter.mapping.naming import snake_case
@@ -57,23 +56,6 @@ class ConfigLayer:
     parts: Mapping[str, tuple[ConfigLayer, ...]] = field(default_factory=dict)
     is_model: bool = False
     is_known_class: bool = True
-
-
-def read_architecture(path: str | Path) -> tuple[str, ConfigLayer]:
-    """Read a JSON file with a Keras architecture.
-
-    Returns:
-        The text, and the model.
-
-    Raises:
-        CheckpointError: If it cannot be read or is not JSON.
-        UnsupportedFileError: If it is JSON but no Keras architecture.
-    """
-    path = Path(path)
-    with SourceFile(path, max_bytes=MAX_JSON_BYTES) as source:
-        data = source.read(0, source.size)
-    model = parse_architecture(data, what="the architecture", path=path)
-    return data.decode("utf-8"), model
 
 
 def parse_architecture(data: bytes, *, what: str, path: Path) -> ConfigLayer:

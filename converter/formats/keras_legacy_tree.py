@@ -80,7 +80,7 @@ def name_legacy(
         _take(layer, weights.get(name, ()), name)
         if layer.is_model and (left := hand_down(layer)):
             shown = ", ".join(map(quoted, left[:3]))
-            notices.append(f"{len(left)} weights of {quoted(name)} fit no layer in it: {shown}")
+            notices.append(f"weights of {quoted(name)} that fit no one layer in it: {shown}")
     for name, dataset in weights.get(TOP_LEVEL, ()):
         root.weights[name.split(":")[0].split("/", 1)[-1]] = dataset
     namer = _Namer(root, catalogue, shapes, same)

@@ -17,8 +17,8 @@ from typing import Protocol
 from converter.errors import UsageError, WriteError, shape_text
 from converter.formats.base import Writer
 from converter.formats.hdf5_skeleton import Skeleton, SkeletonBuilder
-from converter.formats.keras_archive import CONFIG, METADATA, WEIGHTS
-from converter.formats.keras_checkpoint import PROVENANCE
+from converter.formats.keras_archive import METADATA, WEIGHTS
+from converter.formats.keras_checkpoint import CONFIG, PROVENANCE
 from converter.formats.keras_legacy_tree import TOP_LEVEL
 from converter.formats.target_file import TargetFile
 from converter.formats.wording import quoted
