@@ -86,7 +86,7 @@ class NpzCheckpoint(Checkpoint):
             raise CorruptFileError(
                 cannot_read(self._source.path, f"the member {quoted(member)} is no array")
             )
-        head = self._archive.peek(member, 128)
+        head = self._archive.peek(member, 256)  # nearly always the whole header
         width = 2 if head[6:7] == b"\x01" else 4
         start = 8 + width
         length = int.from_bytes(head[8:start], "little")
@@ -94,9 +94,10 @@ class NpzCheckpoint(Checkpoint):
             raise self._bad(member, "it is no array of NumPy")
         if length > MAX_HEADER_BYTES:
             raise self._bad(member, f"its header has {nbytes_text(length)}")
-        head = self._archive.peek(member, start + length)
-        match = _HEADER.fullmatch(head[start:].decode("latin-1"))
-        if len(head) != start + length or match is None:
+        if start + length > len(head):
+            head = self._archive.peek(member, start + length)
+        match = _HEADER.fullmatch(head[start : start + length].decode("latin-1"))
+        if start + length > len(head) or match is None:
             raise self._bad(member, "its header is not one that NumPy writes")
         shape = tuple(int(size.rstrip("L")) for size in re.findall("[0-9]+L?", match["shape"]))
         dtype, is_swapped = self._dtype(member, match["descr"])
