@@ -205,13 +205,13 @@ def test_rows_left_in_keras_order_are_far_off() -> None:
 
 
 COMPOSITES = {
-    "cells-of-two-widths": lambda x: layers.RNN([layers.LSTMCell(4), layers.LSTMCell(5)])(x),
-    "two-kinds-of-directions": lambda x: layers.Bidirectional(
+    "cells-of-two-widths": layers.RNN([layers.LSTMCell(4), layers.LSTMCell(5)]),
+    "two-kinds-of-directions": layers.Bidirectional(
         layers.LSTM(4), backward_layer=layers.GRU(4, go_backwards=True)
-    )(x),
-    "normalised-einsum": lambda x: layers.SpectralNormalization(
+    ),
+    "normalised-einsum": layers.SpectralNormalization(
         layers.EinsumDense("abc,cd->abd", output_shape=(None, 7))
-    )(x),
+    ),
 }
 
 
