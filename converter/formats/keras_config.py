@@ -11,7 +11,7 @@ tf_keras 2.21 ``engine/functional.py``, ``get_network_config``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -92,10 +92,15 @@ def store_keys(layers: tuple[ConfigLayer, ...]) -> list[str]:
         >>> store_keys((dense, ConfigLayer("b", "ReLU", {}), dense))
         ['dense', 're_lu', 'dense_1']
     """
+    return numbered_keys(layer.class_name for layer in layers)
+
+
+def numbered_keys(class_names: Iterable[str]) -> list[str]:
+    """Return the groups of a list of layers of these classes."""
     used: dict[str, int] = {}
     keys = []
-    for layer in layers:
-        base = snake_case(layer.class_name)
+    for class_name in class_names:
+        base = snake_case(class_name)
         count = used.get(base, -1) + 1
         used[base] = count
         keys.append(f"{base}_{count}" if count else base)

@@ -23,7 +23,7 @@ from converter.mapping.naming import automatic_number, snake_case
 _MODEL_KEYS = {snake_case(name): name for name in MODEL_CLASSES}
 
 # Source: keras 3.15.1, the constructors of these layers.
-_CELLS = {
+CELLS = {
     "LSTM": "LSTMCell",
     "GRU": "GRUCell",
     "SimpleRNN": "SimpleRNNCell",
@@ -31,7 +31,7 @@ _CELLS = {
     "ConvLSTM2D": "ConvLSTMCell",
     "ConvLSTM3D": "ConvLSTMCell",
 }
-_ATTENTIONS = frozenset({"MultiHeadAttention", "GroupQueryAttention", "GroupedQueryAttention"})
+ATTENTIONS = frozenset({"MultiHeadAttention", "GroupQueryAttention", "GroupedQueryAttention"})
 
 
 class MisfitError(Exception):
@@ -232,8 +232,8 @@ def _part(key: str, parent: ConfigLayer | None, parent_class: str | None) -> Con
         if key == "backward_layer":
             inner = parent.parts.get("backward_layer", inner)
         return inner[0] if inner and key in {"forward_layer", "backward_layer"} else None
-    if parent_class in _CELLS and key == "cell":
-        return ConfigLayer("", _CELLS[parent_class], parent.config)
+    if parent_class in CELLS and key == "cell":
+        return ConfigLayer("", CELLS[parent_class], parent.config)
     found = parent.parts.get(key)
     return found[0] if found is not None and len(found) == 1 else None
 
@@ -241,8 +241,8 @@ def _part(key: str, parent: ConfigLayer | None, parent_class: str | None) -> Con
 def _implied_class(parent_class: str | None, key: str) -> str | None:
     """Return the class of a layer that another class always makes for itself."""
     if key == "cell":
-        return _CELLS.get(parent_class or "")
-    if parent_class in _ATTENTIONS and key.endswith("_dense"):
+        return CELLS.get(parent_class or "")
+    if parent_class in ATTENTIONS and key.endswith("_dense"):
         return "EinsumDense"
     return None
 

@@ -10,6 +10,7 @@ Source: keras 3.15.1 ``legacy/saving/legacy_h5_format.py``; tf_keras 2.21 ``savi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,6 @@ from converter.formats.keras_legacy_tree import TOP_LEVEL, LegacyTree, name_lega
 from converter.formats.source_file import SourceFile
 from converter.formats.wording import cannot_read, quoted
 from converter.tensors.manifest import Manifest
-from converter.tensors.structure import KerasStructure
 
 _MODEL_GROUP = "model_weights"
 
@@ -87,7 +87,8 @@ class KerasLegacy(KerasFileCheckpoint):
             metadata=metadata,
             notices=[*notices, *found.notices],
         )
-        self._structure = KerasStructure(
+        self._structure = replace(
+            found.keras_3,
             legacy={
                 layer: tuple((found.names[dataset], weight) for weight, dataset in values)
                 for layer, values in weights.items()

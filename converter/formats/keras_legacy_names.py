@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from converter.formats.keras_config import ConfigLayer
+from converter.formats.keras_config import MODEL_CLASSES, ConfigLayer
 
 
 @dataclass(eq=False, slots=True)
@@ -42,6 +42,11 @@ class LegacyLayer:
     children: list[LegacyLayer] = field(default_factory=list)
     weights: dict[str, str] = field(default_factory=dict)
     wrapped: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_plain_model(self) -> bool:
+        """Whether it is a model itself, rather than a wrapper around one."""
+        return self.is_model and self.class_name in MODEL_CLASSES
 
     def below(self) -> Iterator[LegacyLayer]:
         """Yield every layer below this one, parents before children."""

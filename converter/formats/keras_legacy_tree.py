@@ -20,11 +20,14 @@ from converter.formats.keras_legacy_names import (
     hand_down,
     relative_name,
 )
+from converter.formats.keras_legacy_store import store_of
+from converter.formats.keras_sub_layers import sub_layers
 from converter.formats.wording import quoted
-from converter.mapping.catalogue import Catalogue, load_catalogue
+from converter.mapping.catalogue import Catalogue, Variable, load_catalogue
 from converter.mapping.naming import renumber
 from converter.tensors.dtype import Shape
 from converter.tensors.spec import LayerSpec
+from converter.tensors.structure import KerasStructure
 
 TOP_LEVEL = "top_level_model_weights"
 
@@ -40,12 +43,14 @@ class LegacyTree:
         names: Path of every dataset to its tensor name.
         layers: Every layer, parents before children.
         notices: What was assumed or not understood.
+        keras_3: Store, copies and groups of a Keras 3 file; empty where they are not known.
     """
 
     datasets: dict[str, str] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     layers: list[LayerSpec] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+    keras_3: KerasStructure = field(default_factory=KerasStructure)
 
 
 def name_legacy(
@@ -86,6 +91,8 @@ def name_legacy(
     namer = _Namer(root, catalogue, shapes, same)
     namer.run()
     namer.tree.notices = [*notices, *namer.tree.notices]
+    if model is not None and model.is_model:
+        namer.tree.keras_3 = store_of(root, model.name, namer.variables, namer.twins)
     return namer.tree
 
 
@@ -139,7 +146,8 @@ class _Namer:
         self._assumed: dict[str, str] = {}
         self._slots: dict[int, dict[str, str]] = {}
         self._paths: dict[int, str] = {}
-        self._twins: dict[int, LegacyLayer] = {}
+        self.twins: dict[int, LegacyLayer] = {}
+        self.variables: dict[int, dict[str, Variable]] = {}
 
     def run(self) -> None:
         for layer in list(self._root.below()):
@@ -180,8 +188,8 @@ class _Namer:
             self._understand(child)
         layer.children.extend(children.values())
 
-    def _variables(self, layer: LegacyLayer) -> dict[str, tuple[str, str]] | None:
-        """Return slot and path of each weight of a layer of the catalogue, in its order."""
+    def _variables(self, layer: LegacyLayer) -> dict[str, Variable] | None:
+        """Return the variable that each weight of a layer of the catalogue is, in its order."""
         if layer.class_name is None or not layer.is_known_class or layer.is_model:
             return None
         names = list(layer.weights)
@@ -192,7 +200,7 @@ class _Namer:
         ordered = self._catalogue.variables(layer.class_name, layer.config, places) or ()
         order = {one.store: position for position, one in enumerate(ordered)}
         ranked = sorted(names, key=lambda name: order.get(found[name].store, len(order)))
-        return {name: (found[name].slot, found[name].path) for name in ranked}
+        return {name: found[name] for name in ranked}
 
     def _find_twins(self, layers: list[LegacyLayer]) -> None:
         """Find layers that are saved twice because two models share them."""
@@ -203,7 +211,7 @@ class _Namer:
             key = (layer.name, layer.class_name, json.dumps(layer.config, sort_keys=True))
             first = seen.setdefault(key, layer)
             if first is not layer and self._is_twin(first, layer):
-                self._twins[id(layer)] = first
+                self.twins[id(layer)] = first
 
     def _is_twin(self, first: LegacyLayer, second: LegacyLayer) -> bool:
         pairs = [(dataset, second.weights.get(name)) for name, dataset in first.weights.items()]
@@ -215,7 +223,7 @@ class _Namer:
         )
 
     def _visit(self, layer: LegacyLayer, path: str) -> None:
-        twin = self._twins.get(id(layer))
+        twin = self.twins.get(id(layer))
         if twin is not None:
             self._paths[id(layer)] = self._paths[id(twin)]
             for name, dataset in layer.weights.items():
@@ -223,9 +231,13 @@ class _Namer:
             return
         self._paths[id(layer)] = path
         slots = self._slots.setdefault(id(layer), {})
-        found = self._variables(layer) or {name: (name, name) for name in layer.weights}
-        for name, (slot, below) in found.items():
-            slots[slot] = self._add(f"{path}/{below}" if path else below, layer.weights[name])
+        known = self._variables(layer) or {}
+        own = self.variables.setdefault(id(layer), {})
+        for name, variable in known.items():
+            slots[variable.slot] = self._add(f"{path}/{variable.path}", layer.weights[name])
+            own[slots[variable.slot]] = variable
+        for name in () if known else layer.weights:
+            slots[name] = self._add(f"{path}/{name}" if path else name, layer.weights[name])
         for child in layer.children:
             name = self._fresh[id(child)]
             self._visit(child, f"{path}/{name}" if path else name)
@@ -240,19 +252,21 @@ class _Namer:
         return unique
 
     def _specify(self, layer: LegacyLayer) -> None:
-        if id(layer) in self._twins:
+        if id(layer) in self.twins:
             return
         slots = self._slots.get(id(layer), {})
         if slots or layer is not self._root:
-            self.tree.layers.append(
-                LayerSpec(
-                    path=self._paths[id(layer)],
-                    class_name=layer.class_name,
-                    tensors=slots,
-                    config=layer.config,
-                    inbound=layer.inbound,
-                )
+            made = LayerSpec(
+                path=self._paths[id(layer)],
+                class_name=layer.class_name,
+                tensors=slots,
+                config=layer.config,
+                inbound=layer.inbound,
             )
+            self.tree.layers.append(made)
+            own = self.variables.get(id(layer), {})
+            below = {variable.path: tensor for tensor, variable in own.items()}
+            self.tree.layers.extend(sub_layers(self._catalogue, made, below))
         beside = {child.name: self._paths[id(child)] for child in layer.children}
         above = self._paths[id(layer)]
         for child in layer.children:

@@ -104,6 +104,19 @@ def test_keras_loads_a_legacy_model(name: str, live: bool, tmp_path: Path) -> No
         assert found.manifest.metadata["weightferry"] == '{"tool": 1}'
 
 
+@pytest.mark.parametrize("name", FUNCTIONAL)
+def test_keras_loads_weights_written_after_a_legacy_file(name: str, tmp_path: Path) -> None:
+    model, fresh = randomised(FUNCTIONAL[name](), 1), randomised(FUNCTIONAL[name](), 2)
+    model.save(tmp_path / "by_keras.h5")
+    model.save_weights(tmp_path / "by_keras.weights.h5")
+    with open_checkpoint(tmp_path / "by_keras.h5") as source:
+        path = written(source, tmp_path / "a.weights.h5", "keras_weights")
+        with open_checkpoint(tmp_path / "by_keras.weights.h5") as like:
+            assert set(source.structure.store.values()) == set(like.structure.store.values())
+    fresh.load_weights(path)
+    same_weights(fresh, model)
+
+
 def test_files_written_are_read_like_the_original(build: Any, tmp_path: Path) -> None:
     model = randomised(build(), 1)
     model.save_weights(tmp_path / "by_keras.weights.h5")

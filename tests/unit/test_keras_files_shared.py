@@ -105,9 +105,8 @@ def test_archive_holds_what_h5py_finds(path: Path) -> None:
 def test_architecture_in_a_file_of_its_own(weights: str, architecture: str) -> None:
     config = json.loads((FOLDER / architecture).read_text())["config"]["layers"]
     with KerasLegacy(FOLDER / weights, architecture=FOLDER / architecture) as found:
-        assert [layer.class_name for layer in found.manifest.layers] == [
-            layer["class_name"] for layer in config
-        ]
+        classes = [layer.class_name for layer in found.manifest.layers if "/" not in layer.path]
+        assert classes == [layer["class_name"] for layer in config]
         owned = {name for layer in found.manifest.layers for name in layer.tensors.values()}
         assert owned == set(found.manifest.tensors)
         assert found.manifest.notices == ()
