@@ -1,12 +1,13 @@
 """Speed and memory, against copying the file, a plain script, and keras_hub's own loader.
 
     python3 scripts/bench.py --quick          a smoke run of half a minute
-    python3 scripts/bench.py --json out.json  everything; needs 10 GB of disk
+    python3 scripts/bench.py --json out.json  everything; needs 13 GB of disk
 
 Every run is a process of its own. The contenders of a case alternate, so that a busy moment of
 the machine meets all of them; of the wall times the medians count, of the memory the largest.
-Sources are in the page cache for everybody (a run before the first is not counted); ``cp`` is
-followed by fsync, as every conversion of ours is. The scripts compared with do not call fsync.
+Before anything counts, everybody runs once, which brings the sources into the page cache, and what
+they wrote is compared tensor by tensor, bit for bit. ``cp`` is followed by fsync, as every
+conversion of ours is; the scripts compared with do not call fsync.
 """
 
 from __future__ import annotations
@@ -173,18 +174,31 @@ class _Bench:
             paths = [text.format(folder=folder) for text in case.prepare]
             self._must([PYTHON, "-m", "converter", "convert", *paths])
         commands = _commands(case, folder)
+        self._console.print(f"  {self._agree(case, commands, folder)}", style="dim")
         runs: dict[str, list[Run]] = {name: [] for name in commands}
-        for turn in range(self._rounds + 1):
+        for _ in range(self._rounds):
             for name, command in commands.items():
                 run = self._measure(command, folder / "out")
                 self._console.print(f"  {name:<14} {run.wall:7.2f} s", style="dim")
-                if turn or self._quick:  # the first turn warms the page cache
-                    runs[name].append(run)
-                if run.code:
-                    self._console.print(run.said, style="red", markup=False)
-            if self._quick:
-                break
+                runs[name].append(run)
         return {name: middle(found) for name, found in runs.items()}
+
+    def _agree(self, case: Case, commands: Mapping[str, list[str]], folder: Path) -> str:
+        """Run everybody once and compare what they wrote."""
+        kept: dict[str, Path] = {}
+        for name, command in commands.items():
+            (folder / "out").mkdir()
+            self._must(command)
+            if name == COPY:
+                shutil.rmtree(folder / "out")
+            else:
+                kept[name] = (folder / "out").rename(folder / f"kept-{len(kept)}") / case.target
+        ours = kept.pop(OURS)
+        for path in kept.values():
+            self._must([PYTHON, str(HERE / "bench_same.py"), str(ours), str(path)])
+        for path in (ours, *kept.values()):
+            shutil.rmtree(path.parent)
+        return " and ".join([OURS, *kept]) + " wrote the same values"
 
     def repeat(self, command: list[str]) -> Run:
         """Return the medians of a command that writes nothing."""

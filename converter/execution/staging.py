@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
 import signal
 import stat
@@ -264,7 +263,7 @@ def _exists(path: Path) -> TargetExistsError:
 def _make_folder(parent: Path, stack: contextlib.ExitStack) -> Path:
     """Make and hold a temporary folder; ``stack`` removes it."""
     while True:
-        control = parent / f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
+        control = parent / f"{PREFIX}{os.getpid()}-{os.urandom(4).hex()}"
         # Before it is there: Ctrl-C may come as soon as it is.
         stack.callback(shutil.rmtree, control, ignore_errors=True)
         control.mkdir(mode=0o700)

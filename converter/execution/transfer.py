@@ -161,6 +161,7 @@ class Transfer:
             if size > MAPPED_BYTES and since_release >= MAPPED_BYTES:
                 self._release(step)
                 since_release = 0
+            del block  # its memory is used again for the one after the next
         self._done(step, size)
 
     def _blocks(self, step: Step, size: int) -> Iterator[Block]:
