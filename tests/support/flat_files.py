@@ -9,10 +9,12 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from converter.algebra.base import Operation
+from converter.execution.executor import Written, execute_with
 from converter.formats.base import Checkpoint, Writer
 from converter.formats.source_file import SourceFile
 from converter.planning.plan import Plan, Step
@@ -154,3 +156,21 @@ def make_plan(
         steps.append(Step(tuple(sources), tuple(targets), operation, rule, "", ""))
     target = Manifest.of([*found, *also])
     return Plan(source, target, "torch", "test", tuple(steps), ties=dict(ties or {}))
+
+
+def save(plan: Plan, source: Checkpoint, target: Path, **options: Any) -> Written:
+    return execute_with(
+        lambda folder: FlatWriter(folder, target.name, plan.target),
+        plan,
+        source,
+        target,
+        **options,
+    )
+
+
+def some_arrays(count: int, seed: int = 1) -> dict[str, Array]:
+    random = np.random.default_rng(seed)
+    return {
+        f"t{index}": random.standard_normal((3 + index, 5 + 2 * index)).astype(np.float32)
+        for index in range(count)
+    }

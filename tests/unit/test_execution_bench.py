@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -45,15 +46,13 @@ def test_a_quick_run_of_one_case(tmp_path):
     ],
 )
 def test_values_are_compared_bit_for_bit(tmp_path, second, code, says):
-    np.savez(tmp_path / "one.npz", a=np.array([1.0, -0.0]))
-    np.savez(tmp_path / "two.npz", **{name: np.array(row) for name, row in second.items()})
+    save_file = pytest.importorskip("safetensors.numpy").save_file
+    one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
+    save_file({"a": np.array([1.0, -0.0])}, one)
+    save_file({name: np.array(row) for name, row in second.items()}, two)
     run = subprocess.run(
-        [
-            sys.executable,
-            str(SCRIPTS / "bench_same.py"),
-            str(tmp_path / "one.npz"),
-            str(tmp_path / "two.npz"),
-        ],
+        [sys.executable, str(SCRIPTS / "bench_same.py"), str(one), str(two)],
+        env={**os.environ, "PYTHONPATH": str(SCRIPTS.parent)},
         capture_output=True,
         text=True,
         check=False,
