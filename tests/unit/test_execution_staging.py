@@ -285,7 +285,8 @@ def test_many_writers_one_whole_result(tmp_path):
         "            done += 1\n"
         "    except WriteError as error:\n"
         "        assert 'another conversion is writing it' in str(error), error\n"
-        "    assert len(set(target.read_text())) == 1 or not done\n"
+        "    if target.exists():\n"
+        "        assert len(set(target.read_text())) == 1\n"
         "print(done)\n"
     )
     target = tmp_path / "new.bin"
