@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,9 @@ from converter.validation.inputs import (
 )
 from converter.validation.judging import judge_output
 from converter.validation.noise import TYPICAL_FLOOR, largest_floor, noise_floor
+from converter.validation.probabilities import NOTE_SATURATED, in_one_scale
 from converter.validation.references import wrong_references
-from converter.validation.report import Report, Row
+from converter.validation.report import Report, Row, Verdict, worst
 from converter.validation.running import run_keras, run_torch
 
 
@@ -215,7 +216,12 @@ class _Comparison:
         if axes is None or _fits(reference, axes):
             layout = self._output_layout(name, results.expected)
             reference = layouts.to_keras(reference, layout, axes)
+        actual, reference, note = in_one_scale(actual, reference)
         row = judge_output(name, other, actual, reference, results.floors[other])
+        if note:
+            weak: Verdict = "warn" if note == NOTE_SATURATED else row.verdict
+            notes = "; ".join(part for part in (row.note, note) if part)
+            row = replace(row, verdict=worst([row.verdict, weak]), note=notes)
         if len(reference) > 1 and _ignores_input(reference):
             self._notices.append(f"Output '{name}' is the same for every sample: it proves little.")
         return row
