@@ -184,7 +184,7 @@ def _explained(tensor: str, found: Explanation) -> schema.Explanation:
         pattern=slot.pattern,
         operation=slot.operation,
         fact=found.kind.source,
-        notes=list(found.kind.notes),
+        notes=[note.text for note in found.kind.notes],
     )
 
 

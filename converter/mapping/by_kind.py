@@ -63,6 +63,7 @@ class _Pairer:
         self._assumptions: list[str] = []
         self._problems: list[Problem] = []
         self._modules: dict[str, str] = {}
+        self._noted: dict[str, list[str]] = {}
 
     def pair(self) -> ByKind:
         taken = ""
@@ -71,7 +72,8 @@ class _Pairer:
                 continue
             if layer.tensors and self._pair_layer(layer):
                 taken = layer.path
-        assumptions = tuple(dict.fromkeys(self._assumptions))
+        noted = [f"{text} ({_listed(layers)})." for text, layers in self._noted.items()]
+        assumptions = tuple(dict.fromkeys([*self._assumptions, *noted]))
         return ByKind(tuple(self._pairings), assumptions, tuple(self._problems))
 
     def _pair_layer(self, layer: LayerSpec) -> bool:
@@ -91,7 +93,10 @@ class _Pairer:
                 f"layer '{layer.path}' is {what}: its variables are kept in Keras' layout."
             )
         else:
-            self._assumptions.extend(kind.notes)
+            for note in kind.notes:
+                text = note.about(layer.config)
+                if text is not None:
+                    self._noted.setdefault(text, []).append(layer.path)
         if kind.refuse is not None:
             names = ", ".join(name for slot in kind.slots for name in slot.torch)
             self._assumptions.append(
@@ -163,6 +168,17 @@ class _Pairer:
 
     def _has_convolution(self) -> bool:
         return any("Conv" in (one.class_name or "") for one in self._manifest.layers)
+
+
+def _listed(layers: list[str]) -> str:
+    """Return a few names, and how many more there are.
+
+    Examples:
+        >>> _listed(["a"]), _listed(["a", "b", "c", "d"])
+        ("'a'", "'a', 'b' and 2 more")
+    """
+    shown = ", ".join(f"'{name}'" for name in layers[:2])
+    return shown if len(layers) <= 2 else f"{shown} and {len(layers) - 2} more"
 
 
 def _kept_as_is(layer: LayerSpec, elsewhere: set[str]) -> Kind:

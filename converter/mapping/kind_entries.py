@@ -12,7 +12,7 @@ import msgspec
 from converter.algebra.pattern import Pattern
 from converter.errors import OperationError, Problem
 from converter.mapping.keras_classes import KerasClass
-from converter.mapping.rules import Kind, Scalar, Slot
+from converter.mapping.rules import Kind, Note, Scalar, Slot
 
 OPERATIONS = ("sum", "constant", "derived", "offset", "scale", "rows")
 _WITHOUT_VALUE = frozenset({"sum"})
@@ -30,6 +30,13 @@ class RawPart(msgspec.Struct, forbid_unknown_fields=True):
     repeat: str = ""
 
 
+class RawNote(msgspec.Struct, forbid_unknown_fields=True):
+    """A row of ``notes`` that is said of some layers only."""
+
+    text: str
+    unless: list[dict[str, bool | int | float | str]] = []
+
+
 class RawKind(msgspec.Struct, forbid_unknown_fields=True):
     """An entry of ``kinds``."""
 
@@ -44,7 +51,7 @@ class RawKind(msgspec.Struct, forbid_unknown_fields=True):
     slots_from: SlotsFrom = ""
     refuse: str | None = None
     otherwise: str | None = None
-    notes: list[str] = []
+    notes: list[str | RawNote] = []
     each: list[dict[str, str | list[str]]] = []
 
 
@@ -131,9 +138,15 @@ def _entry(name: str, raw: RawKind, known: Mapping[str, Entry], problems: list[s
         when=dict(raw.when),
         refuse=raw.refuse,
         otherwise=raw.otherwise,
-        notes=tuple(raw.notes),
+        notes=tuple(_note(one) for one in raw.notes),
     )
     return Entry(kind, raw.confirmed_by, raw.slots_from)
+
+
+def _note(raw: str | RawNote) -> Note:
+    if isinstance(raw, str):
+        return Note(raw)
+    return Note(raw.text, tuple(dict(one) for one in raw.unless))
 
 
 def _part(part: RawPart, known: Mapping[str, Entry], problems: list[str]) -> Iterator[Slot]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import Formatter
 from typing import Any, Literal
 
 Scalar = bool | int | float | str
@@ -38,6 +39,44 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """What equal weights do not guarantee.
+
+    Attributes:
+        text: One sentence; ``{epsilon}`` stands for that entry of the layer's config.
+        unless: Entries of a layer's config; where all of one dictionary agree, the note does not
+            concern the layer.
+    """
+
+    text: str
+    unless: tuple[Dict[str, Scalar], ...] = ()
+
+    def about(self, config: Dict[str, Any]) -> str | None:
+        """Return the sentence for a layer with this config, or ``None`` if it is no concern.
+
+        Examples:
+            >>> note = Note("epsilon is {epsilon}", ({"epsilon": 1e-5},))
+            >>> note.about({"epsilon": 0.001}), note.about({"epsilon": 1e-5}), note.about({})
+            ('epsilon is 0.001', None, 'epsilon is not known')
+        """
+        for entries in self.unless:
+            if all(key in config and _is(config[key], one) for key, one in entries.items()):
+                return None
+        named = {name for _, name, _, _ in Formatter().parse(self.text) if name}
+        return self.text.format_map({name: _shown(config.get(name, "not known")) for name in named})
+
+
+def _is(value: Any, expected: Scalar) -> bool:
+    if isinstance(value, list | tuple):
+        return all(one == expected for one in value)
+    return bool(value == expected)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@dataclass(frozen=True, slots=True)
 class Kind:
     """An entry of the layer-kind catalogue.
 
@@ -52,7 +91,7 @@ class Kind:
         refuse: A sentence that says why no module of ``torch.nn`` can be equal, or ``None``. The
             slots, where there are some, are then for a module of one's own.
         otherwise: Why a layer whose config contradicts ``when`` is not of this kind, or ``None``.
-        notes: What equal weights do not guarantee, in one sentence each (epsilon, padding).
+        notes: What equal weights do not guarantee (epsilon, padding).
     """
 
     name: str
@@ -64,7 +103,7 @@ class Kind:
     when: Dict[str, Any] = field(default_factory=dict)
     refuse: str | None = None
     otherwise: str | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -248,3 +248,26 @@ def test_a_source_with_both_names_is_checked_to_hold_one_value() -> None:
 def test_tied_tensors_of_different_shapes_are_a_problem() -> None:
     with pytest.raises(PlanError, match="two tied tensors have different shapes"):
         tied_plan(torch(wte__weight=(7, 3), lm_head__weight=(7, 2)), WORDS)
+
+
+def noted(class_name: str, slots: dict[str, tuple[int, ...]], **config: object) -> tuple[str, ...]:
+    return plan(keras([("one", class_name, slots)], **config), OPEN_TORCH).assumptions
+
+
+def test_what_weights_do_not_guarantee_is_said_of_the_layers_it_concerns() -> None:
+    kernel = {"kernel": (3, 3, 2, 4)}
+    assert noted("Conv2D", kernel, padding="same", strides=[1, 1]) == ()
+    assert noted("Conv2D", kernel, padding="valid", strides=[2, 2]) == ()
+    assert noted("Conv2D", kernel, padding="same", strides=[2, 2]) == (
+        "Padding 'same' with a stride puts the odd pixel at the bottom right: pad explicitly in "
+        "PyTorch ('one').",
+    )
+    gamma = {"gamma": (4,), "beta": (4,)}
+    assert noted("LayerNormalization", gamma, epsilon=1e-5) == ()
+    assert noted("LayerNormalization", gamma, epsilon=1e-3) == (
+        "LayerNormalization has epsilon 0.001, and PyTorch's default is 1e-05: set eps ('one').",
+    )
+    assert noted("LayerNormalization", gamma) == (
+        "LayerNormalization has epsilon not known, and PyTorch's default is 1e-05: set eps "
+        "('one').",
+    )
