@@ -159,11 +159,7 @@ def describe(mapping: Mapping) -> schema.Mapping:
         torch=mapping.torch,
         rule_list=[schema.Rule(rule.kind, rule.keras, rule.torch) for rule in mapping.rules],
         drops=[schema.Drop(drop.side, drop.name, drop.why) for drop in mapping.drops],
-        requires=[
-            f"{each.name or 'the model'}.{each.attribute} = {each.equals!r} in {each.side}: "
-            f"{each.why}"
-            for each in mapping.requirements
-        ],
+        requires=[str(each) for each in mapping.requirements],
         proved=dict(mapping.proved),
     )
 

@@ -349,11 +349,14 @@ class _Reader:
         found = []
         for index, entry in enumerate(self.schema.items(self._top.get("requires", []), "requires")):
             where = f"requires[{index}]"
-            keys = ("keras", "torch", "attribute", "equals", "why")
+            keys = ("keras", "torch", "attribute", "equals", "exists", "why")
             table = self.schema.table(entry, where, keys)
             side, name = self._one_side(table, where)
-            attribute = self.schema.required(table, "attribute", where)
             why = self.schema.required(table, "why", where)
+            if table.get("exists") is False:
+                found.append(Requirement(side, name, "", None, why, is_absent=True))
+                continue
+            attribute = self.schema.required(table, "attribute", where)
             if "equals" not in table:
                 self.schema.note(where, "has no 'equals'")
             found.append(Requirement(side, name, attribute, table.get("equals"), why))

@@ -204,6 +204,7 @@ class Requirement:
         attribute: Attribute of that object, such as ``epsilon``.
         equals: What it must be (lists for tuples).
         why: What goes wrong otherwise, one sentence.
+        is_absent: Whether instead there must be no object of that name.
     """
 
     side: Literal["keras", "torch"]
@@ -211,6 +212,14 @@ class Requirement:
     attribute: str
     equals: Any
     why: str
+    is_absent: bool = False
+
+    def __str__(self) -> str:
+        side = "Keras" if self.side == "keras" else "PyTorch"
+        what = f"{side} has no '{self.name}'"
+        if not self.is_absent:
+            what = f"{side} '{self.name}' has {self.attribute} = {self.equals}"
+        return f"{what}: {self.why}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from converter.mapping.by_kind import pair_by_kind
 from converter.mapping.catalogue import load_catalogue
 from converter.mapping.expansion import expand
 from converter.mapping.identify import identify, nearest
-from converter.mapping.rules import Mapping, Requirement
+from converter.mapping.rules import Mapping
 from converter.planning.planner import Request
 from converter.planning.sides import Side
 from converter.tensors.dtype import DType
@@ -73,7 +73,7 @@ def _by_mapping(source: Side, target: Side, mapping: Mapping, sizes: Dict[str, i
         found.pairings,
         dropped=found.dropped,
         ties=found.ties,
-        assumptions=(*found.assumptions, *map(_assumed, mapping.requirements)),
+        assumptions=(*found.assumptions, *map(str, mapping.requirements)),
         problems=found.problems,
     )
 
@@ -122,12 +122,4 @@ def _by_kind(source: Side, target: Side, keras: Manifest | None, sizes: Dict[str
         found.pairings,
         assumptions=found.assumptions,
         problems=found.problems,
-    )
-
-
-def _assumed(requirement: Requirement) -> str:
-    side = "Keras" if requirement.side == "keras" else "PyTorch"
-    return (
-        f"{side} '{requirement.name}' has {requirement.attribute} = {requirement.equals}: "
-        f"{requirement.why}"
     )

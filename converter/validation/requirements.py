@@ -39,6 +39,9 @@ def _differences(
     template = Template.parse(requirement.name, mapping.tables, requirement.side)
     wanted = f"'{requirement.attribute}' must be {requirement.equals!r}"
     matched = [name for name in named if template.match(name) is not None]
+    if requirement.is_absent:
+        yield from (f"there must be no '{name}'" for name in matched)
+        return
     if not matched:
         yield f"no part of the model is called '{requirement.name}', whose {wanted}"
     for name in matched:
