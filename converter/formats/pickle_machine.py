@@ -11,10 +11,10 @@ Source: CPython 3.11 ``Lib/pickletools.py`` and ``Lib/pickle.py``, ``class _Unpi
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from converter.errors import ConverterError, CorruptFileError, UnsafeFileError
 from converter.formats.wording import cannot_read
@@ -55,6 +55,9 @@ def name_of(value: Any) -> str:
     return value.name if isinstance(value, Opaque) else type(value).__name__
 
 
+Step = Callable[["Machine"], object]
+
+
 class Machine:
     """Interprets one pickle after another from a buffer.
 
@@ -62,7 +65,10 @@ class Machine:
         data: The bytes.
         path: The file, for messages.
         position: Next byte; after :meth:`load` the first one behind the pickle.
+        steps: What each opcode does; one that is not there is refused.
     """
+
+    steps: ClassVar[Mapping[int, Step]]
 
     def __init__(self, data: bytes | memoryview, path: Path) -> None:
         """Start at the first byte of ``data``."""
@@ -102,7 +108,7 @@ class Machine:
                 self.position += 1
                 if code == 0x2E:  # STOP
                     return self._finish()
-                step = _STEPS.get(code)
+                step = self.steps.get(code)
                 if step is None:
                     raise UnsafeFileError(
                         cannot_read(self.path, "its pickle uses what no checkpoint needs"),
@@ -170,6 +176,18 @@ class Machine:
         values = self.stack[start:]
         del self.stack[start:]
         return values
+
+    def text(self, count: int) -> Any:
+        """Return a text of ``count`` bytes."""
+        return self.take(count).decode("utf-8")
+
+    def old_text(self, count: int) -> Any:
+        """Return a text of Python 2, which may be bytes; the default takes texts only."""
+        return self.text(count)
+
+    def blob(self, count: int) -> Any:
+        """Return ``count`` bytes."""
+        return self.take(count)
 
     def set_items(self, values: list[Any]) -> None:
         """Put keys and values into the dict on top."""
@@ -245,9 +263,6 @@ def plain(value: Any) -> Any:
     return Opaque(value.dotted) if isinstance(value, Global) else value
 
 
-Step = Callable[[Machine], object]
-
-
 def _push(make: Callable[[Machine], Any]) -> Step:
     return lambda m: m.stack.append(make(m))
 
@@ -261,7 +276,7 @@ def _pop_many(count: int) -> Step:
 
 
 def _text(size: Callable[[Machine], int]) -> Step:
-    return _push(lambda m: m.take(size(m)).decode("utf-8"))
+    return _push(lambda m: m.text(size(m)))
 
 
 def _put(key: Callable[[Machine], int]) -> Step:
@@ -289,7 +304,7 @@ def _pop_pair(m: Machine) -> list[Any]:
     return [key, value]
 
 
-_STEPS: dict[int, Step] = {
+Machine.steps = {
     ord(code): step
     for code, step in {
         "\x80": lambda m: m.take(1),  # PROTO
@@ -312,11 +327,11 @@ _STEPS: dict[int, Step] = {
         "X": _text(Machine.word),
         "\x8c": _text(Machine.byte),
         "\x8d": _text(_eight),
-        "U": _text(Machine.byte),  # texts of Python 2
-        "T": _text(Machine.word),
-        "B": _push(lambda m: m.take(m.word())),
-        "C": _push(lambda m: m.take(m.byte())),
-        "\x8e": _push(lambda m: m.take(_eight(m))),
+        "U": _push(lambda m: m.old_text(m.byte())),
+        "T": _push(lambda m: m.old_text(m.word())),
+        "B": _push(lambda m: m.blob(m.word())),
+        "C": _push(lambda m: m.blob(m.byte())),
+        "\x8e": _push(lambda m: m.blob(_eight(m))),
         "J": _push(lambda m: m.number("<i")),
         "K": _push(Machine.byte),
         "M": _push(lambda m: m.number("<H")),
@@ -336,7 +351,7 @@ _STEPS: dict[int, Step] = {
         "R": Machine.reduce,
         "\x81": lambda m: m.new_object(1),  # NEWOBJ
         "\x92": lambda m: m.new_object(2),  # NEWOBJ_EX
-        "b": Machine.build,
+        "b": lambda m: m.build(),
         "Q": _push(lambda m: m.persistent(m.pop())),
         "0": Machine.pop,
         "1": Machine.pop_to_mark,

@@ -146,6 +146,20 @@ FORMATS = (
         "converter.formats.npz_reader:NpzCheckpoint",
         "converter.formats.npz_writer:NpzWriter",
     ),
+    Format(
+        "npy",
+        "NumPy array, or a folder of them",
+        (".npy",),
+        None,
+        "converter.formats.numpy_folder:NumpyFolder",
+    ),
+    Format(
+        "numpy_pickle",
+        "pickled NumPy arrays (pickle, joblib)",
+        (".pkl", ".pickle", ".joblib", ".joblib.gz", ".joblib.z", ".joblib.lz4"),
+        None,
+        "converter.formats.numpy_pickle:NumpyPickle",
+    ),
     Format("onnx", "ONNX model", (".onnx",), "torch", None),
 )
 _BY_ID = {one.id: one for one in FORMATS}
@@ -198,13 +212,15 @@ def open_checkpoint(
     Args:
         path: The file, or a folder with an index of shards.
         select: Which set of weights to take, where a file holds several.
-        architecture: A Keras model or its JSON, for weights that do not say their layers.
+        architecture: A Keras model or its JSON, for weights that do not say their layers. Arrays
+            without names get those of a Keras model, in ``get_weights()`` order.
 
     Raises:
         CheckpointError: If it cannot be opened, is of no known format, is damaged or unsafe.
         UnsupportedFileError: If its format is known and not read by this version.
     """
     from converter.formats.noticed import NoticedCheckpoint
+    from converter.formats.numpy_positions import is_nameless
     from converter.formats.sniffing import find_file
 
     file = find_file(Path(path))
@@ -215,6 +231,8 @@ def open_checkpoint(
             facts=[("readable", ", ".join(one.title for one in FORMATS if one.can_read))],
         )
     checkpoint: Checkpoint = _load(found.reader)(file, select=select, architecture=architecture)
+    if architecture is not None and is_nameless(checkpoint.manifest):
+        checkpoint = _named(checkpoint, architecture)
     claimed = find_suffix(file)
     if claimed is None or _is_expected(claimed.id, found.id):
         return checkpoint
@@ -222,6 +240,17 @@ def open_checkpoint(
         checkpoint,
         f"The name says {claimed.title}, the content is {found.title}: it was read as that.",
     )
+
+
+def _named(checkpoint: Checkpoint, architecture: Path) -> Checkpoint:
+    from converter.formats.numpy_positions import named_after
+
+    try:
+        with open_checkpoint(architecture) as model:
+            return named_after(checkpoint, model)
+    except BaseException:
+        checkpoint.close()
+        raise
 
 
 def target_format(path: Path, explicit: str | None = None) -> Format:

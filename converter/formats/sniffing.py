@@ -9,7 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from converter._optional import is_installed
 from converter.errors import CheckpointError, UnknownFormatError, UnsupportedFileError
+from converter.formats.joblib_compression import compression_of, inflated_head
+from converter.formats.numpy_header import MAGIC
 from converter.formats.source_file import MAX_JSON_BYTES, SourceFile, strict_json
 from converter.formats.wording import cannot_read, quoted
 from converter.formats.zip_archive import ZipArchive
@@ -23,20 +26,28 @@ _SPACE = b" \t\r\n"
 # A model begins with the field ir_version, followed by one of a few fields, mostly producer_name.
 _ONNX_SECOND_FIELDS = frozenset({0x12, 0x1A, 0x22, 0x32, 0x3A, 0x42})
 _SHOWN = 16
+# Pickles of protocol 2 and later; lists, dicts and arrays of protocols 0 and 1.
+_PICKLES = (b"\x80", b"(lp", b"(dp", b"]q", b"}q", b"cnumpy", b"(cnumpy", b"ccollections")
+_SEARCHED = 2**18  # NumPy is named before the first array
 
 
 def find_file(path: Path) -> Path:
     """Return the file that a path stands for: itself, or what a folder holds.
+
+    A folder of ``.npy`` files stands for itself.
 
     Raises:
         CheckpointError: If a folder holds no index of shards and no ``model.safetensors``.
     """
     if not path.is_dir():
         return path
+    from converter.formats.numpy_folder import has_arrays
     from converter.formats.safetensors_reader import find_index
 
     single = path / "model.safetensors"
     indices = any(path.glob("*.safetensors.index.json"))
+    if not indices and not single.exists() and has_arrays(path):
+        return path
     return single if single.exists() and not indices else find_index(path)
 
 
@@ -47,24 +58,38 @@ def sniff_id(path: Path) -> str:
         CheckpointError: If it cannot be opened, or is a damaged container.
         UnknownFormatError: If it is of no known format.
     """
+    if path.is_dir():
+        return "npy"
     with SourceFile(path) as source:
         head = source.read(0, min(source.size, 64))
-        found = None
-        if head.startswith(_ZIP):
-            found = _sniff_zip(source)
-        elif _is_safetensors(source, head):
-            found = "safetensors"
-        elif head.startswith(b"\x80") and _TORCH_LEGACY in head[:32]:
-            found = "torch_legacy"
-        elif head.lstrip(_SPACE).startswith(b"{"):
-            found = _sniff_json(source)
-        elif _is_hdf5(source):
-            found = _sniff_hdf5(path)
-        elif len(head) > 2 and head[0] == 8 and head[1] < 32 and head[2] in _ONNX_SECOND_FIELDS:
-            found = "onnx"
+        found = _sniff(path, source, head)
         if found is None:
             raise _unknown(path, source, head)
         return found
+
+
+def _sniff(path: Path, source: SourceFile, head: bytes) -> str | None:
+    if head.startswith(_ZIP):
+        return _sniff_zip(source)
+    if _is_safetensors(source, head):
+        return "safetensors"
+    if head.lstrip(_SPACE).startswith(b"{"):
+        return _sniff_json(source)
+    if _is_hdf5(source):
+        return _sniff_hdf5(path)
+    return _sniff_plain(source, head)
+
+
+def _sniff_plain(source: SourceFile, head: bytes) -> str | None:
+    """Tell formats without a directory by their first bytes."""
+    if head.startswith(b"\x80") and _TORCH_LEGACY in head[:32]:
+        return "torch_legacy"
+    if head.startswith(MAGIC):
+        return "npy"
+    if _is_numpy_pickle(source, head):
+        return "numpy_pickle"
+    is_onnx = len(head) > 2 and head[0] == 8 and head[1] < 32 and head[2] in _ONNX_SECOND_FIELDS
+    return "onnx" if is_onnx else None
 
 
 def _is_safetensors(source: SourceFile, head: bytes) -> bool:
@@ -73,6 +98,18 @@ def _is_safetensors(source: SourceFile, head: bytes) -> bool:
     return head[8:].lstrip(_SPACE).startswith(b"{") or (
         source.size > 64 and not head[8:].strip(_SPACE)
     )
+
+
+def _is_numpy_pickle(source: SourceFile, head: bytes) -> bool:
+    """Whether it begins as a pickle does, and soon names NumPy; compressed by joblib or not."""
+    kind = compression_of(head)
+    if kind is None:
+        begin = source.read(0, min(source.size, _SEARCHED)) if head.startswith(_PICKLES) else b""
+    elif kind == "lz4" and not is_installed("lz4"):
+        return True  # the reader says what to install
+    else:
+        begin = inflated_head(source, kind, _SEARCHED)
+    return begin.startswith(_PICKLES) and b"numpy" in begin
 
 
 def _sniff_zip(source: SourceFile) -> str | None:
