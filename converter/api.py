@@ -19,6 +19,7 @@ from converter.execution.conversion import Conversion
 from converter.execution.progress import Progress
 from converter.formats.base import Checkpoint
 from converter.formats.model_config import read_sizes
+from converter.formats.numpy_positions import is_nameless, named_after
 from converter.formats.registry import FORMATS, Format, open_checkpoint, target_format
 from converter.mapping.rules import Mapping
 from converter.planning.copy import make_copy_plan
@@ -46,9 +47,10 @@ def open(  # noqa: A001  # the word every user of files expects
 
     Args:
         source: A path or something live, see the module.
-        like: For a ``get_weights()`` list: the model or checkpoint that gives it names.
+        like: For a ``get_weights()`` list, live or in a file: the Keras model or checkpoint that
+            gives it names.
         select: Which of several state dicts in one file (``"ema"``).
-        architecture: A JSON architecture for a Keras file that holds weights only.
+        architecture: A JSON architecture, or a Keras file, for a file that holds weights only.
 
     Raises:
         UnknownFormatError: If the content is of no known format.
@@ -56,7 +58,13 @@ def open(  # noqa: A001  # the word every user of files expects
         UsageError: If ``source`` is nothing that holds weights.
     """
     if isinstance(source, str | os.PathLike):
-        return open_checkpoint(Path(source), select=select, architecture=_path(architecture))
+        found = open_checkpoint(Path(source), select=select, architecture=_path(architecture))
+    else:
+        found = _open_live(source, like)
+    return _named(found, like)
+
+
+def _open_live(source: object, like: object) -> Checkpoint:
     from converter.live.opening import open_live
 
     found = open_live(source, like)
@@ -66,6 +74,17 @@ def open(  # noqa: A001  # the word every user of files expects
             "list of arrays"
         )
     return found
+
+
+def _named(found: Checkpoint, like: object) -> Checkpoint:
+    """Return arrays without names under those of a Keras model, where ``like`` is one."""
+    if like is None or not is_nameless(found.manifest):
+        return found
+    model = like if isinstance(like, Manifest) else _open_like(like)
+    if model is None:
+        return found
+    manifest = model if isinstance(model, Manifest) else model.manifest
+    return named_after(found, model) if manifest.family == "keras" else found
 
 
 def plan(
@@ -100,6 +119,12 @@ def plan(
         UsageError: If the arguments contradict each other.
     """
     checkpoint = open(source, like=like)
+    if is_nameless(checkpoint.manifest):
+        raise UsageError(
+            f"cannot convert {checkpoint.label}: its arrays have no names",
+            hint="say whose get_weights() they are: architecture=model.keras (on the command "
+            "line: --architecture)",
+        )
     model = _open_like(like)
     family, target = _families(checkpoint, model, to)
     read = Side(family, _own(checkpoint.manifest, family), label=checkpoint.label)
