@@ -30,7 +30,7 @@ from converter.tensors.manifest import Manifest
 from converter.tensors.spec import TensorSpec
 
 MAX_DEPTH = 16
-MAX_VALUES = 1_000_000
+MAX_VISITED = 200_000_000  # characters of names, and a hundred for each value
 
 
 class NumpyPickle(Checkpoint):
@@ -137,8 +137,8 @@ class NumpyPickle(Checkpoint):
     def _walk(
         self, value: Any, name: str, seen: list[int], depth: int
     ) -> Iterator[tuple[str, PickledArray]]:
-        seen[0] += 1
-        if seen[0] > MAX_VALUES or depth > MAX_DEPTH:
+        seen[0] += 100 + len(name)
+        if seen[0] > MAX_VISITED or depth > MAX_DEPTH:
             raise UnsafeFileError(cannot_read(self.path, "its lists are nested absurdly"))
         if isinstance(value, PickledArray):
             yield name, value

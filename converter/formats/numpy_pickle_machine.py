@@ -224,15 +224,6 @@ class NumpyMachine(Machine):
         name = name_of(arguments[0])
         return _JoblibWrapper() if name in _WRAPPERS else Opaque(name)
 
-    def pairs(self, arguments: tuple[Any, ...]) -> Any:
-        """Return the dict of ``OrderedDict()``, or of a list of pairs."""
-        found: dict[Any, Any] = {}
-        self.stack.append(found)
-        for pair in arguments[0] if arguments else ():
-            key, value = pair
-            self.set_items([key, value])
-        return self.stack.pop()
-
     def dtype(self, arguments: tuple[Any, ...]) -> PickledDType:
         """Return the type of ``numpy.dtype(code, align, copy)``; the byte order comes later."""
         code = self._word(arguments[0])

@@ -84,6 +84,14 @@ class Machine:
         del arguments
         return Opaque(name_of(function))
 
+    def pairs(self, arguments: tuple[Any, ...]) -> Any:
+        """Return the dict of ``OrderedDict()``, or of a list of pairs as Python 2 writes it."""
+        found: dict[Any, Any] = {}
+        self.stack.append(found)
+        for key, value in arguments[0] if arguments else ():
+            self.set_items([key, value])
+        return self.stack.pop()
+
     def persistent(self, reference: Any) -> Any:
         """Return what stands for a value outside of the pickle; by default there are none."""
         raise self.corrupt(f"it refers to {name_of(reference)} outside of it")
@@ -314,7 +322,7 @@ Machine.steps = {
         "]": _push(lambda _: []),
         ")": _push(lambda _: ()),
         "\x8f": _push(lambda _: Opaque("set")),  # EMPTY_SET
-        "\x90": Machine.discard_items,  # ADDITEMS
+        "\x90": lambda m: m.discard_items(),  # ADDITEMS
         "\x91": _frozenset,
         "t": _push(lambda m: tuple(m.pop_to_mark())),
         "\x85": _pop_many(1),

@@ -139,6 +139,13 @@ FORMATS = (
         "converter.formats.torch_reader:TorchLegacy",
     ),
     Format(
+        "torchscript",
+        "TorchScript archive",
+        (".torchscript", ".ptl"),
+        "torch",
+        "converter.formats.torchscript_reader:TorchScript",
+    ),
+    Format(
         "npz",
         "NumPy archive",
         (".npz",),
@@ -166,8 +173,8 @@ _BY_ID = {one.id: one for one in FORMATS}
 _SUFFIXES = sorted(
     ((suffix, one) for one in FORMATS for suffix in one.suffixes), key=lambda pair: -len(pair[0])
 )
-# One ending, two formats, and nobody is surprised.
-_SHARED_ENDINGS = (frozenset({"torch", "torch_legacy"}),)
+# One ending, several formats, and nobody is surprised.
+_SHARED_ENDINGS = (frozenset({"torch", "torch_legacy", "torchscript"}),)
 
 
 def get_format(format_id: str) -> Format:

@@ -116,7 +116,9 @@ def _sniff_zip(source: SourceFile) -> str | None:
     names = list(ZipArchive(source).members)
     if any(name in {"model.weights.h5", "model.weights.npz"} for name in names):
         return "keras"
-    if any(name.endswith(("/data.pkl", "/constants.pkl")) for name in names):
+    if any(name.count("/") == 1 and name.endswith("/constants.pkl") for name in names):
+        return "torchscript"
+    if any(name.endswith("/data.pkl") for name in names):
         return "torch"
     return "npz" if all(name.endswith(".npy") for name in names) else None
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from converter.formats.pickle_machine import Global, Machine, Opaque, name_of, plain
+from converter.formats.pickle_machine import Global, Opaque, name_of, plain
+from converter.formats.pickle_objects import ObjectMachine
 from converter.tensors.dtype import DType, find_dtype
 
 MAX_RANK = 64
@@ -89,7 +90,7 @@ class TensorRef:
         return 1 + sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True))
 
 
-class TorchMachine(Machine):
+class TorchMachine(ObjectMachine):
     """Interprets the pickles of ``torch.save``: values are plain, opaque, or tensors.
 
     Attributes:
@@ -102,12 +103,10 @@ class TorchMachine(Machine):
         self.storages: dict[str, Storage] = {}
 
     def call(self, function: Any, arguments: tuple[Any, ...]) -> Any:
-        """Return an empty dict, a tensor, or an opaque value."""
+        """Return a dict, a tensor, a set of texts, or an opaque value."""
         name = name_of(function)
-        if name == "collections.OrderedDict" and not arguments:
-            return {}
-        builder = _BUILDERS.get(name)
-        return Opaque(name) if builder is None else builder(self, arguments)
+        builder = _BUILDERS.get(name) if isinstance(function, Global) else None
+        return super().call(function, arguments) if builder is None else builder(self, arguments)
 
     def persistent(self, reference: Any) -> Any:
         """Return the storage that ``('storage', class, key, location, count)`` refers to."""
@@ -186,6 +185,7 @@ def _storage_dtype(kind: Any) -> DType | None:
 
 
 _BUILDERS: dict[str, Callable[[TorchMachine, tuple[Any, ...]], Any]] = {
+    "collections.OrderedDict": TorchMachine.pairs,
     "torch._utils._rebuild_tensor": TorchMachine.tensor,
     "torch._utils._rebuild_tensor_v2": TorchMachine.tensor,
     "torch._utils._rebuild_tensor_v3": TorchMachine.tensor_v3,

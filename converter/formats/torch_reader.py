@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from converter.errors import CorruptFileError, UnsupportedFileError
+from converter.errors import CorruptFileError
 from converter.formats.base import Checkpoint
+from converter.formats.pickle_objects import state_dicts
 from converter.formats.source_file import Bytes, SourceFile
 from converter.formats.torch_names import strip_names
 from converter.formats.torch_pickle import Storage, TensorRef, TorchMachine
@@ -54,9 +55,9 @@ class TorchCheckpoint(Checkpoint):
         self.path = path
         self.source = SourceFile(path)
         try:
-            root = self._load()
+            root, notices = self._states(self._load())
             selection = select_tensors(root, path, select)
-            self._build(selection.tensors, selection.notices)
+            self._build(selection.tensors, (*notices, *selection.notices))
         except BaseException:
             self.source.close()
             raise
@@ -64,6 +65,10 @@ class TorchCheckpoint(Checkpoint):
     @abstractmethod
     def _load(self) -> Any:
         """Return the value of the pickle."""
+
+    def _states(self, root: Any) -> tuple[Any, tuple[str, ...]]:
+        """Return the value with state dicts in place of modules, and what to say about them."""
+        return state_dicts(root, self.source.path)
 
     @abstractmethod
     def _view(self, storage: Storage) -> Bytes:
@@ -150,11 +155,6 @@ class TorchZip(TorchCheckpoint):
         """Return the folder that all members are in."""
         roots = {name.partition("/")[0] for name in self._members}
         pickles = [name for name in self._members if name.endswith("/data.pkl")]
-        if f"{min(roots, default='')}/constants.pkl" in self._members:
-            raise UnsupportedFileError(
-                cannot_read(self.source.path, "it is a TorchScript program, not a state dict"),
-                hint="save torch.jit.load(...).state_dict() with torch.save",
-            )
         if len(roots) != 1 or pickles != [f"{min(roots)}/data.pkl"]:
             raise CorruptFileError(
                 cannot_read(self.source.path, "its members are not those of one checkpoint")

@@ -1,9 +1,7 @@
 """PyTorch checkpoints against torch itself: views, ties, nesting, names; and files that attack."""
 
 import collections
-import io
 import pickle
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -259,12 +257,12 @@ class TestNesting:
 
 
 class TestUnsupported:
-    def test_a_whole_module_is_refused_by_its_name(self, tmp_path):
+    def test_an_object_that_is_no_module_is_refused_by_its_name(self, tmp_path):
         with pytest.raises(UnsupportedFileError) as error:
-            open_checkpoint(saved(tmp_path, torch.nn.Linear(3, 5)))
+            open_checkpoint(saved(tmp_path, Path("a")))
         assert str(error.value) == (
             "cannot read 'a.pt': it holds a pickled object, not a state dict\n"
-            "  found  'torch.nn.modules.linear.Linear'\n"
+            "  found  'pathlib.PosixPath'\n"
             "  hint   where its code is installed, save model.state_dict() instead"
         )
 
@@ -281,14 +279,6 @@ class TestUnsupported:
         with pytest.raises(
             UnsupportedFileError, match=f"'bad.weight' is not a dense tensor.*\n.*{name}"
         ):
-            open_checkpoint(path)
-
-    def test_a_torchscript_program_is_refused(self, tmp_path):
-        path = tmp_path / "a.pt"
-        with zipfile.ZipFile(path, "w") as archive:
-            for name in ("m/data.pkl", "m/constants.pkl", "m/code/x.py"):
-                archive.writestr(name, b"\x80\x02}.")
-        with pytest.raises(UnsupportedFileError, match="it is a TorchScript program"):
             open_checkpoint(path)
 
 
@@ -348,10 +338,3 @@ class TestOldFormat:
         path.write_bytes(pickle.dumps({"w": 1}))
         with pytest.raises(CheckpointError, match="its content is of no known format"):
             open_checkpoint(path)
-
-    def test_a_whole_module_is_refused_by_its_name(self, tmp_path):
-        buffer = io.BytesIO()
-        torch.save(torch.nn.Linear(3, 5), buffer, **LEGACY)
-        (tmp_path / "a.pt").write_bytes(buffer.getvalue())
-        with pytest.raises(UnsupportedFileError, match="pickled object"):
-            open_checkpoint(tmp_path / "a.pt")
