@@ -229,9 +229,13 @@ class _Planner:
     def _error(self) -> PlanError:
         counts = Counter(problem.kind for problem in self._problems)
         summary = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+        problems = sorted(self._problems, key=lambda problem: (problem.kind, problem.where))
+        if self._target.manifest is not None:  # what is unusual about it may be the reason
+            label, notices = self._target.label, self._target.manifest.notices
+            problems += [Problem("notice", label, text) for text in notices]
         return PlanError(
             f"cannot plan '{self._source.label}' with mapping '{self._request.mapping}': {summary}",
-            sorted(self._problems, key=lambda problem: (problem.kind, problem.where)),
+            problems,
             written="nothing",
         )
 
