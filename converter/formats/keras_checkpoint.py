@@ -8,7 +8,9 @@ from pathlib import Path
 
 from converter.errors import UnsupportedFileError, UsageError
 from converter.formats.base import Checkpoint
+from converter.formats.hdf5_assembly import DatasetTree
 from converter.formats.hdf5_tree import Hdf5Tree
+from converter.formats.keras_1_config import upgrade
 from converter.formats.keras_config import ConfigLayer, parse_architecture
 from converter.formats.keras_groups import VARS, build_groups
 from converter.formats.keras_layers import MisfitError
@@ -49,7 +51,7 @@ class KerasFileCheckpoint(Checkpoint):
         """Start empty; the subclass fills in manifest, structure and places."""
         self.path: Path = Path(path)
         self.format = format_id
-        self._places: dict[str, tuple[Hdf5Tree, str]] = {}
+        self._places: dict[str, tuple[DatasetTree, str]] = {}
         self._manifest = Manifest.of(())
         self._structure = KerasStructure()
 
@@ -78,7 +80,7 @@ class KerasFileCheckpoint(Checkpoint):
         tree, dataset = self._places[name]
         tree.release(dataset)
 
-    def specs(self, places: Mapping[str, tuple[Hdf5Tree, str]]) -> list[TensorSpec]:
+    def specs(self, places: Mapping[str, tuple[DatasetTree, str]]) -> list[TensorSpec]:
         """Return the specs of named datasets.
 
         Raises:
@@ -199,6 +201,13 @@ def given_architecture(path: str | Path | None) -> Architecture | None:
         raise UnsupportedFileError(cannot_read(path, "it holds no architecture"))
     model = parse_architecture(data, what="the architecture", path=path)
     return Architecture(data.decode("utf-8"), model, path)
+
+
+def upgraded(architecture: Architecture, path: Path) -> Architecture:
+    """Return an architecture of Keras 1 in the words of Keras 3; any other stays as it is."""
+    text = upgrade(architecture.text, path)
+    model = parse_architecture(text.encode(), what="the architecture", path=path)
+    return Architecture(text, model, architecture.path)
 
 
 def refuse_select(path: str | Path, select: str | None) -> None:

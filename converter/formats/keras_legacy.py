@@ -1,4 +1,4 @@
-"""Legacy HDF5: what Keras 2 wrote and Keras 3 writes to ``.h5``, a whole model or weights only.
+"""Legacy HDF5: what Keras 1 and 2 wrote and Keras 3 writes to ``.h5``, a model or weights only.
 
 Weights are found by the attributes ``layer_names`` and ``weight_names`` and told apart by name,
 never by position: the order inside a nested layer depends on what was frozen when it was saved.
@@ -17,13 +17,17 @@ from typing import Any
 import numpy as np
 
 from converter.errors import CheckpointError, CorruptFileError, UnsupportedFileError
+from converter.formats.hdf5_assembly import AssembledTree, DatasetTree
 from converter.formats.hdf5_tree import Hdf5Tree
+from converter.formats.keras_1 import Reading, is_keras_1, upgrade_weights
+from converter.formats.keras_1_features import move_features
 from converter.formats.keras_checkpoint import (
     Architecture,
     KerasFileCheckpoint,
     given_architecture,
     provenance_of,
     refuse_select,
+    upgraded,
 )
 from converter.formats.keras_config import missing_architecture, parse_architecture
 from converter.formats.keras_layers import MisfitError
@@ -36,16 +40,17 @@ _MODEL_GROUP = "model_weights"
 
 
 class KerasLegacy(KerasFileCheckpoint):
-    """A legacy HDF5 file of Keras 2 or Keras 3.
+    """A legacy HDF5 file.
 
     Args:
         path: The file.
-        select: Nothing can be selected; refused when given.
+        select: How a file of Keras 1 is to be read (``"tf_dim_ordering_th_kernels"``, or a part of
+            that); refused for any other.
         architecture: A JSON file with the architecture, or ``None`` to use the one in the file.
 
     Raises:
         CheckpointError: If the file cannot be read, or the architecture is not that of it.
-        UnsupportedFileError: If Keras 1 wrote it.
+        UsageError: If ``select`` means nothing for this file.
     """
 
     def __init__(
@@ -55,12 +60,14 @@ class KerasLegacy(KerasFileCheckpoint):
         select: str | None = None,
         architecture: str | Path | None = None,
     ) -> None:
-        refuse_select(path, select)
         super().__init__(path, "keras_legacy")
+        self._select = select
+        self._reading = Reading.parse(select, self.path.name)
         given = given_architecture(architecture)
         self._source = SourceFile(self.path)
         try:
             self._tree = Hdf5Tree(self._source)
+            self._shown: DatasetTree = self._tree
             self._read(given)
         except BaseException:
             self._source.close()
@@ -68,16 +75,20 @@ class KerasLegacy(KerasFileCheckpoint):
 
     def _read(self, given: Architecture | None) -> None:
         self._group = _MODEL_GROUP if _MODEL_GROUP in self._tree.groups else ""
-        attributes = self._tree.groups[self._group]
+        attributes, root = self._tree.groups[self._group], self._tree.groups[""]
         weights = self._weights(_texts(attributes, "layer_names"))
         version = _text(attributes, "keras_version")
-        if version is None:
-            self._refuse_keras_1(weights)
         notices: list[str] = []
         architecture = given or self._architecture(notices)
-        found = self._name(weights, architecture, notices)
-        self._places = {name: (self._tree, dataset) for name, dataset in found.datasets.items()}
-        metadata = provenance_of(self._tree.groups[""])
+        is_old = is_keras_1(version, _text(root, "keras_version"), weights)
+        if is_old:
+            found = self._name_old(weights, architecture, notices)
+            version = _text(root, "keras_version") or "1"
+        else:
+            refuse_select(self.path, self._select)
+            found = self._name(weights, architecture, notices)
+        self._places = {name: (self._shown, dataset) for name, dataset in found.datasets.items()}
+        metadata = provenance_of(root)
         if version is not None:
             metadata["keras_version"] = version
         self._manifest = Manifest.of(
@@ -91,12 +102,37 @@ class KerasLegacy(KerasFileCheckpoint):
             found.keras_3,
             legacy={
                 layer: tuple((found.names[dataset], weight) for weight, dataset in values)
-                for layer, values in weights.items()
+                for layer, values in self._named.items()
             },
-            config=architecture.text if architecture is not None else None,
-            keras_version=version,
-            backend=_text(attributes, "backend"),
+            # What is written anew is no file of Keras 1, whose architecture nothing reads.
+            config=architecture.text if architecture is not None and not is_old else None,
+            keras_version=None if is_old else version,
+            backend=None if is_old else _text(attributes, "backend"),
         )
+
+    def _name_old(
+        self,
+        weights: Mapping[str, list[tuple[str, str]]],
+        architecture: Architecture | None,
+        notices: list[str],
+    ) -> LegacyTree:
+        """Name what Keras 1 wrote; ``self._shown`` then has what its arrays become."""
+        if architecture is not None:
+            architecture = upgraded(architecture, self.path)
+        old = upgrade_weights(
+            weights,
+            self._tree.datasets,
+            architecture.model if architecture is not None else None,
+            self._reading,
+        )
+        notices.extend(old.notices)
+        self._shown = AssembledTree(self._tree, old.made)
+        found = self._name(old.weights, architecture, notices, old.classes)
+        if old.is_th:
+            moved, said = move_features(found, old.made, self._shown.datasets)
+            self._shown = AssembledTree(self._tree, {**old.made, **moved})
+            notices.extend(said)
+        return found
 
     def _weights(self, layers: list[str]) -> dict[str, list[tuple[str, str]]]:
         """Return name and dataset of the weights of each layer, in the order of the file."""
@@ -128,14 +164,6 @@ class KerasLegacy(KerasFileCheckpoint):
                 )
         return found
 
-    def _refuse_keras_1(self, weights: Mapping[str, list[tuple[str, str]]]) -> None:
-        if any("/" in weight for values in weights.values() for weight, _ in values):
-            return
-        raise UnsupportedFileError(
-            cannot_read(self.path, "Keras 1 wrote it, and only Keras 2 and 3 are read"),
-            facts=[("evidence", "no attribute 'keras_version'")],
-        )
-
     def _architecture(self, notices: list[str]) -> Architecture | None:
         text = _text(self._tree.groups[""], "model_config")
         if text is None:
@@ -152,11 +180,13 @@ class KerasLegacy(KerasFileCheckpoint):
         weights: Mapping[str, list[tuple[str, str]]],
         architecture: Architecture | None,
         notices: list[str],
+        classes: Mapping[str, str] | None = None,
     ) -> LegacyTree:
-        shapes = {path: dataset.shape for path, dataset in self._tree.datasets.items()}
+        self._named = weights
+        shapes = {path: dataset.shape for path, dataset in self._shown.datasets.items()}
         model = architecture.model if architecture is not None else None
         try:
-            return name_legacy(weights, model, shapes, self._same)
+            return name_legacy(weights, model, shapes, self._same, classes)
         except MisfitError as error:
             why = f"the architecture is not that of the weights: {error}"
             if architecture is not None and architecture.path is not None:
@@ -164,10 +194,10 @@ class KerasLegacy(KerasFileCheckpoint):
                     cannot_read(self.path, why), facts=[("architecture", str(architecture.path))]
                 ) from error
             notices.append(why)
-            return name_legacy(weights, None, shapes, self._same)
+            return name_legacy(weights, None, shapes, self._same, classes)
 
     def _same(self, one: str, other: str) -> bool:
-        first, second = self._tree.read(one), self._tree.read(other)
+        first, second = self._shown.read(one), self._shown.read(other)
         return first.dtype == second.dtype and bool(
             np.array_equal(first.reshape(-1).view(np.uint8), second.reshape(-1).view(np.uint8))
         )

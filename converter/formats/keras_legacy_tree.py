@@ -58,6 +58,7 @@ def name_legacy(
     model: ConfigLayer | None,
     shapes: Mapping[str, Shape],
     same: Callable[[str, str], bool],
+    classes: Mapping[str, str] | None = None,
 ) -> LegacyTree:
     """Name every tensor and layer of a legacy file.
 
@@ -66,6 +67,7 @@ def name_legacy(
         model: The architecture, or ``None``.
         shapes: Path of a dataset to its shape.
         same: Whether two datasets hold the same values; asked for layers that may be one.
+        classes: Layer name to its class, where the caller knows it and the architecture does not.
 
     Raises:
         MisfitError: If the architecture is not that of the weights.
@@ -88,7 +90,7 @@ def name_legacy(
             notices.append(f"weights of {quoted(name)} that fit no one layer in it: {shown}")
     for name, dataset in weights.get(TOP_LEVEL, ()):
         root.weights[name.split(":")[0].split("/", 1)[-1]] = dataset
-    namer = _Namer(root, catalogue, shapes, same)
+    namer = _Namer(root, catalogue, shapes, same, classes or {})
     namer.run()
     namer.tree.notices = [*notices, *namer.tree.notices]
     if model is not None and model.is_model:
@@ -137,7 +139,9 @@ class _Namer:
         catalogue: Catalogue,
         shapes: Mapping[str, Shape],
         same: Callable[[str, str], bool],
+        classes: Mapping[str, str],
     ) -> None:
+        self._classes = classes
         self.tree = LegacyTree()
         self._root = root
         self._catalogue = catalogue
@@ -170,8 +174,11 @@ class _Namer:
             return
         if layer.class_name is None:
             shapes = {name: self._shapes[dataset] for name, dataset in layer.weights.items()}
-            found = (class_of_name(self._catalogue, layer.name), class_of_variables(shapes))
-            for class_name in found:
+            for class_name in (
+                self._classes.get(layer.name),
+                class_of_name(self._catalogue, layer.name),
+                class_of_variables(shapes),
+            ):
                 layer.class_name = class_name
                 if class_name is not None and self._variables(layer) is not None:
                     self._assumed[layer.name] = class_name

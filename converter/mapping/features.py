@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from converter.tensors.spec import LayerSpec
@@ -48,12 +48,14 @@ class _Form:
         channels: Size of the last axis in Keras, or ``None``.
         spatial: Whether PyTorch holds it channels-first.
         flattened: Channels of the tensor whose flattening gave these features; 0 for none.
+        first: Whether Keras holds it channels-first too; ``channels`` is then the size of axis 1.
     """
 
     rank: int
     channels: int | None
     spatial: bool
     flattened: int = 0
+    first: bool = False
 
 
 _Handler = Callable[[LayerSpec, "list[_Form | Unknown]"], "_Form | Unknown"]
@@ -167,12 +169,12 @@ def _convolved(layer: LayerSpec, inputs: list[_Form | Unknown]) -> _Form | Unkno
     name, config = layer.class_name or "", layer.config
     channels = _count(config, "filters", "nb_filter")
     if name.startswith("Depthwise"):
-        first = _first(layer, inputs)
-        before = first.channels if isinstance(first, _Form) else None
+        before = _channels(_first(layer, inputs), config)
         channels = before * (_count(config, "depth_multiplier") or 1) if before else None
     axes = int(next(digit for digit in name if digit.isdigit()))
     sequence = name.startswith("ConvLSTM") and bool(config.get("return_sequences"))
-    return _Form(axes + 2 + sequence, channels, spatial=not _channels_first(config))
+    first = _channels_first(config)
+    return _Form(axes + 2 + sequence, channels, spatial=not first, first=first and not sequence)
 
 
 def _embedded(layer: LayerSpec, _inputs: list[_Form | Unknown]) -> _Form | Unknown:
@@ -205,7 +207,16 @@ def _pooled(layer: LayerSpec, inputs: list[_Form | Unknown]) -> _Form | Unknown:
     first = _first(layer, inputs)
     if isinstance(first, Unknown):
         return first
-    return _Form(first.rank, first.channels, spatial=not _channels_first(layer.config))
+    is_first = _channels_first(layer.config)
+    channels = _channels(first, layer.config)
+    return _Form(first.rank, channels, spatial=not is_first, first=is_first)
+
+
+def _channels(form: _Form | Unknown, config: Mapping[str, Any]) -> int | None:
+    """Return the channels that a layer reads, where both agree on the axis that they are."""
+    if isinstance(form, Unknown) or (_channels_first(config) and not form.first):
+        return None
+    return form.channels
 
 
 def _to_rank(rank: int) -> _Handler:
@@ -220,7 +231,10 @@ def _flattened(layer: LayerSpec, inputs: list[_Form | Unknown]) -> _Form | Unkno
     first = _first(layer, inputs)
     if isinstance(first, Unknown) or first.rank == 2:
         return first
-    if _channels_first(layer.config) or not first.spatial:
+    if layer.class_name == "Flatten" and _channels_first(layer.config):
+        # Keras moves the channels behind the positions before it flattens.
+        first = replace(first, spatial=True, channels=first.channels if first.first else None)
+    elif _channels_first(layer.config) or not first.spatial:
         return _Form(2, None, spatial=False)
     if first.channels is None:
         return Unknown("the number of channels before Flatten is not in the configuration")
@@ -248,11 +262,12 @@ def _concatenated(layer: LayerSpec, inputs: list[_Form | Unknown]) -> _Form | Un
     if any(form.flattened for form in known):
         return Unknown(f"'{layer.path}' joins flattened features with others")
     axis = layer.config.get("axis", layer.config.get("concat_axis", -1))
-    if axis not in (-1, known[0].rank - 1):
+    if axis not in ((1,) if known[0].first else (-1, known[0].rank - 1)):
         return known[0]
     channels = [form.channels for form in known if form.channels is not None]
     total = sum(channels) if len(channels) == len(known) else None
-    return _Form(known[0].rank, total, spatial=any(form.spatial for form in known))
+    spatial = any(form.spatial for form in known)
+    return _Form(known[0].rank, total, spatial=spatial, first=known[0].first)
 
 
 _HANDLERS: tuple[tuple[re.Pattern[str], _Handler], ...] = tuple(

@@ -43,7 +43,16 @@ KNOWN = {
     "channels-first": (
         [*IMAGE, ("conv", "Conv2D", {"filters": 5, "data_format": "channels_first"}, ("in",)),
          ("flat", "Flatten", {"data_format": "channels_first"}, ("conv",)),
+         ("out", "Dense", {}, ("flat",))], 5),
+    "channels-first-flattened-as-they-are": (
+        [*IMAGE, ("conv", "Conv2D", {"filters": 5, "data_format": "channels_first"}, ("in",)),
+         ("flat", "Flatten", {"data_format": "channels_last"}, ("conv",)),
          ("out", "Dense", {}, ("flat",))], None),
+    "channels-first-pooled": (
+        [*IMAGE, ("conv", "Conv2D", {"filters": 5, "data_format": "channels_first"}, ("in",)),
+         ("pool", "MaxPooling2D", {"data_format": "channels_first"}, ("conv",)),
+         ("flat", "Flatten", {"data_format": "channels_first"}, ("pool",)),
+         ("out", "Dense", {}, ("flat",))], 5),
     "sequence": (
         chain(("Embedding", {"output_dim": 4}), FLAT, start=[("in", "InputLayer", {}, ())]), None),
     "recurrent": (chain(("LSTM", {"units": 4, "return_sequences": True}), FLAT,
@@ -82,6 +91,11 @@ UNKNOWN = {
         [*chain(FLAT)[:-1], ("join", "Concatenate", {}, ("l0", "l0")),
          ("out", "Dense", {}, ("join",))],
         "'join' joins flattened features with others",
+    ),
+    "channels-first-of-the-input": (
+        [*IMAGE, ("flat", "Flatten", {"data_format": "channels_first"}, ("in",)),
+         ("out", "Dense", {}, ("flat",))],
+        "the number of channels before Flatten is not in the configuration",
     ),
     "no-graph": ([("out", "Dense", {}, ())], "the checkpoint holds no layer graph"),
     "cycle": (
