@@ -149,7 +149,7 @@ def plan(
         )
         made = make_plan(request)
     structure = (model or checkpoint).structure if target == "keras" else None
-    return Conversion(made, checkpoint, structure)
+    return Conversion(made, checkpoint, structure, like=model)
 
 
 def convert(

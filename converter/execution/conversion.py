@@ -37,12 +37,14 @@ class Conversion:
         source: The open checkpoint; it must stay open until the last use.
         structure: Where each tensor sits in a Keras file, where it is known.
         provenance: What :meth:`save` records unless it is told otherwise.
+        like: The checkpoint that the target is like; formats that replace values copy its file.
     """
 
     plan: Plan
     source: Checkpoint
     structure: KerasStructure | None = None
     provenance: ProvenanceOptions | None = RECORDED
+    like: Checkpoint | None = None
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -88,6 +90,7 @@ class Conversion:
             target,
             format=format,
             structure=self.structure,
+            like=self.like,
             max_shard_size=max_shard_size,
             force=force,
             progress=progress,

@@ -75,6 +75,7 @@ def execute(
     *,
     format: str | None = None,  # noqa: A002 - the word that every caller uses
     structure: KerasStructure | None = None,
+    like: Checkpoint | None = None,
     max_shard_size: int | None = None,
     force: bool = False,
     progress: Progress | None = None,
@@ -88,6 +89,7 @@ def execute(
         target: The file to write; its folder must be there.
         format: Identifier of the target's format; by default the file name decides.
         structure: Where each tensor sits in a Keras file; needed for those only.
+        like: The checkpoint that the target is like; needed for ONNX only.
         max_shard_size: Largest size of one file in bytes, or ``None`` for one file.
         force: Whether files of these names may be replaced.
         progress: Called with each event, in this thread.
@@ -112,6 +114,7 @@ def execute(
             plan.target,
             structure=structure,
             max_shard_size=max_shard_size,
+            like=like,
         )
 
     return execute_with(

@@ -46,6 +46,7 @@ class Format:
         writer: Module and class that writes it, or ``None``.
         needs: ``read`` or ``write`` to the extra that this needs installed.
         has_metadata: Whether a written file has a place for texts.
+        replaces: Whether it is written as a copy of an existing one with other values.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Format:
     writer: str | None = None
     needs: Mapping[str, str] = field(default_factory=dict)
     has_metadata: bool = False
+    replaces: bool = False
 
     @property
     def can_read(self) -> bool:
@@ -167,7 +169,16 @@ FORMATS = (
         None,
         "converter.formats.numpy_pickle:NumpyPickle",
     ),
-    Format("onnx", "ONNX model", (".onnx",), "torch", None),
+    Format(
+        "onnx",
+        "ONNX model",
+        (".onnx",),
+        "torch",
+        "converter.formats.onnx_reader:OnnxCheckpoint",
+        "converter.formats.onnx_writer:OnnxWriter",
+        has_metadata=True,
+        replaces=True,
+    ),
 )
 _BY_ID = {one.id: one for one in FORMATS}
 _SUFFIXES = sorted(
@@ -305,6 +316,7 @@ def create_writer(
     *,
     structure: KerasStructure | None = None,
     max_shard_size: int | None = None,
+    like: Checkpoint | None = None,
 ) -> Writer:
     """Start a target.
 
@@ -315,9 +327,10 @@ def create_writer(
         target: Every tensor.
         structure: Where each tensor sits in a Keras file.
         max_shard_size: Most bytes of tensors in one file, or ``None`` for one file.
+        like: The checkpoint that the target is like; formats that replace values copy its file.
 
     Raises:
-        UsageError: If the format is not written, or not in shards.
+        UsageError: If the format is not written, or not in shards, or there is nothing to copy.
         WriteError: If a tensor has a type or a name that the format does not have.
         OSError: If the files cannot be created or the disk is full.
     """
@@ -336,6 +349,7 @@ def create_writer(
         format_id=found.id,
         structure=structure,
         max_shard_size=max_shard_size,
+        **({"like": like} if found.replaces else {}),
     )
     return writer
 
