@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 from support.format_contract import FormatContract
+from support.onnx_files import template
 
 from converter.errors import CheckpointError
+from converter.formats.onnx_reader import OnnxCheckpoint
 from converter.formats.registry import FORMATS, open_checkpoint
 from converter.tensors.dtype import DTYPES
 from converter.tensors.manifest import Manifest
@@ -58,6 +60,28 @@ class TestNpz(FormatContract):
     format_id = "npz"
     file_name = "model.npz"
     refused = frozenset(PACKED | ML_TYPES)
+
+
+class TestOnnx(FormatContract):
+    """Tensors under their own names, written after a file that holds zeros."""
+
+    format_id = "onnx"
+    file_name = "model.onnx"
+    refused = frozenset(PACKED)
+
+    @pytest.fixture(autouse=True)
+    def _templates(self, tmp_path_factory):
+        self.folder = tmp_path_factory.mktemp("templates")
+
+    def options_for(self, manifest: Manifest) -> dict:
+        path = template(self.folder / f"{len(list(self.folder.iterdir()))}.onnx", manifest)
+        with OnnxCheckpoint(path) as like:
+            return {"like": like}
+
+    def test_an_empty_manifest_is_a_file(self, tmp_path):
+        path = template(tmp_path / "empty.onnx", [])
+        with pytest.raises(CheckpointError, match="it is an ONNX model without weights"):
+            open_checkpoint(path)
 
 
 class KerasContract(FormatContract):
