@@ -23,7 +23,7 @@ pytestmark = pytest.mark.frameworks
 FOLDER = Path(__file__).parents[2] / ".." / "shared" / "checkpoints"
 
 
-def loaded(model: keras.Model, path: Path, **options: str) -> keras.Model:
+def loaded(model: keras.Model, path: Path, **options: str | Path) -> keras.Model:
     """Give a model what is read from a file, by name."""
     with converter.open(path, **options) as source:
         names = [weight.path.partition("/")[2] for weight in model.weights]  # without the model
@@ -110,82 +110,96 @@ def test_both_directions_of_a_wrapped_lstm(tmp_path: Path) -> None:
     assert close(found, np.concatenate([there, back], axis=-1))
 
 
-@pytest.mark.parametrize("order", ["th", "tf"])
-@pytest.mark.parametrize("backend", ["theano", "tensorflow"])
-@pytest.mark.parametrize("with_config", [True, False])
-def test_an_image_network_of_either_backend_and_order(
-    tmp_path: Path, order: str, backend: str, with_config: bool
-) -> None:
-    """Convolution, normalisation, flattening and a dense layer, in every combination."""
-    kernel, bias = values(5, 3, 2, 4), values(5)
-    normal = {
-        "gamma": values(5, seed=1),
-        "beta": values(5, seed=2),
-        "running_mean": values(5, seed=3),
-        "running_std": values(5, seed=4) ** 2 + 0.5,
-    }
-    rows, offset = values(5 * 6 * 3, 7), values(7)
+KERNEL, BIAS = values(5, 3, 2, 4), values(5)  # filters, inputs, height, width
+NORMAL = {
+    "gamma": values(5, seed=1),
+    "beta": values(5, seed=2),
+    "running_mean": values(5, seed=3),
+    "running_std": values(5, seed=4) ** 2 + 0.5,
+}
+ROWS, OFFSET = values(5 * 6 * 3, 7), values(7)
+IMAGES = values(3, 3, 7, 6)
+
+
+def write_image_network(path: Path, stem: str, order: str, backend: str, *, whole: bool) -> Path:
+    shape = [None, 3, 7, 6] if order == "th" else [None, 7, 6, 3]
     config = sequential(
-        ("Convolution2D", {"name": "stem", "nb_filter": 5, "nb_row": 2, "nb_col": 4,
+        ("Convolution2D", {"name": stem, "nb_filter": 5, "nb_row": 2, "nb_col": 4,
                            "border_mode": "valid", "subsample": [1, 1], "dim_ordering": order,
-                           "bias": True, "batch_input_shape": [None, 3, 7, 6] if order == "th"
-                           else [None, 7, 6, 3]}),
+                           "bias": True, "batch_input_shape": shape}),
         ("BatchNormalization", {"name": "batchnormalization_1", "mode": 0, "epsilon": 0.001,
                                 "axis": 1 if order == "th" else -1}),
         ("Flatten", {"name": "flatten_1"}),
         ("Dense", {"name": "dense_1", "output_dim": 7, "bias": True}),
     )  # fmt: skip
-    stored = kernel if order == "th" else kernel.transpose(2, 3, 1, 0)
-    names = {"stem_W": stored, "stem_b": bias}
-    if not with_config:  # only an automatic name tells a convolution
-        names = {name.replace("stem", "convolution2d_1"): one for name, one in names.items()}
-    first = "stem" if with_config else "convolution2d_1"
-    path = write_keras_1(
-        tmp_path / "a.h5",
-        {
-            first: names,
-            "batchnormalization_1": {f"batchnormalization_1_{k}": v for k, v in normal.items()},
-            "flatten_1": {},
-            "dense_1": {"dense_1_W": rows, "dense_1_b": offset},
-        },
-        config=config if with_config else None,
-        suffix=":0" if backend == "tensorflow" else "",
-    )
-    x = values(3, 3, 7, 6)
-    used = kernel[:, :, ::-1, ::-1] if backend == "theano" else kernel
-    image = correlated(x, used) + bias[:, None, None]
-    mean, var = normal["running_mean"], normal["running_std"]
-    scale = normal["gamma"] / np.sqrt(var + 0.001)
-    image = (image - mean[:, None, None]) * scale[:, None, None] + normal["beta"][:, None, None]
-    flat = image if order == "th" else image.transpose(0, 2, 3, 1)
-    expected = flat.reshape(3, -1) @ rows + offset
-    model = keras.Sequential(
+    stored = KERNEL if order == "th" else KERNEL.transpose(2, 3, 1, 0)
+    layers = {
+        stem: {f"{stem}_W": stored, f"{stem}_b": BIAS},
+        "batchnormalization_1": {f"batchnormalization_1_{k}": v for k, v in NORMAL.items()},
+        "flatten_1": {},
+        "dense_1": {"dense_1_W": ROWS, "dense_1_b": OFFSET},
+    }
+    suffix = ":0" if backend == "tensorflow" else ""
+    return write_keras_1(path, layers, config=config if whole else None, suffix=suffix)
+
+
+def run_image_network(order: str, backend: str) -> np.ndarray:
+    used = KERNEL[:, :, ::-1, ::-1] if backend == "theano" else KERNEL
+    scale = NORMAL["gamma"] / np.sqrt(NORMAL["running_std"] + 0.001)
+    image = correlated(IMAGES, used).transpose(0, 2, 3, 1) + BIAS
+    image = (image - NORMAL["running_mean"]) * scale + NORMAL["beta"]
+    flat = image.transpose(0, 3, 1, 2) if order == "th" else image
+    return flat.reshape(3, -1) @ ROWS + OFFSET
+
+
+def image_network(stem: str) -> keras.Model:
+    return keras.Sequential(
         [
             keras.Input((7, 6, 3)),
-            keras.layers.Conv2D(5, (2, 4), name="stem" if with_config else "conv2d"),
+            keras.layers.Conv2D(5, (2, 4), name=stem),
             keras.layers.BatchNormalization(name="batch_normalization"),
             keras.layers.Flatten(),
             keras.layers.Dense(7, name="dense"),
         ]
     )
-    model = loaded(model, path)
-    if order == "th" and not with_config:
-        # Nothing says what lies between the convolution and the dense layer: its rows are kept.
-        head = model.get_layer("dense")
-        assert np.array_equal(head.kernel.numpy(), rows)
-        kept = rows.reshape(5, 18, 7).swapaxes(0, 1).reshape(-1, 7)
-        head.set_weights([kept, offset])
-    found = model.predict(x.transpose(0, 2, 3, 1), verbose=0)
-    assert close(found, expected)
-    if with_config:  # and by kind the rows are those of PyTorch's Flatten
-        net = torch.nn.Sequential()
-        net.add_module("stem", torch.nn.Conv2d(3, 5, (2, 4)))
-        net.add_module("batch_normalization", torch.nn.BatchNorm2d(5, eps=0.001))
-        net.add_module("flatten", torch.nn.Flatten())
-        net.add_module("dense", torch.nn.Linear(90, 7))
-        net.load_state_dict(converter.plan(path).state_dict())
-        with torch.no_grad():
-            assert close(net.eval()(torch.from_numpy(x)).numpy(), expected)
+
+
+@pytest.mark.parametrize("order", ["th", "tf"])
+@pytest.mark.parametrize("backend", ["theano", "tensorflow"])
+def test_an_image_network_of_either_backend_and_order(
+    tmp_path: Path, order: str, backend: str
+) -> None:
+    path = write_image_network(tmp_path / "a.h5", "stem", order, backend, whole=True)
+    expected = run_image_network(order, backend)
+    model = loaded(image_network("stem"), path)
+    assert close(model.predict(IMAGES.transpose(0, 2, 3, 1), verbose=0), expected)
+    net = torch.nn.Sequential()  # and by kind the rows are those of PyTorch's Flatten
+    net.add_module("stem", torch.nn.Conv2d(3, 5, (2, 4)))
+    net.add_module("batch_normalization", torch.nn.BatchNorm2d(5, eps=0.001))
+    net.add_module("flatten", torch.nn.Flatten())
+    net.add_module("dense", torch.nn.Linear(90, 7))
+    net.load_state_dict(converter.plan(path).state_dict())
+    with torch.no_grad():
+        assert close(net.eval()(torch.from_numpy(IMAGES)).numpy(), expected)
+
+
+@pytest.mark.parametrize("order", ["th", "tf"])
+@pytest.mark.parametrize("backend", ["theano", "tensorflow"])
+def test_without_an_architecture_rows_behind_a_flatten_are_kept(
+    tmp_path: Path, order: str, backend: str
+) -> None:
+    path = write_image_network(tmp_path / "a.h5", "convolution2d_1", order, backend, whole=False)
+    model = loaded(image_network("conv2d"), path)
+    head = model.get_layer("dense")
+    assert np.array_equal(head.kernel.numpy(), ROWS)
+    if order == "th":
+        head.set_weights([ROWS.reshape(5, 18, 7).swapaxes(0, 1).reshape(-1, 7), OFFSET])
+    found = model.predict(IMAGES.transpose(0, 2, 3, 1), verbose=0)
+    assert close(found, run_image_network(order, backend))
+    whole = write_image_network(tmp_path / "b.h5", "convolution2d_1", order, backend, whole=True)
+    model = loaded(image_network("conv2d"), path, architecture=whole)
+    found = model.predict(IMAGES.transpose(0, 2, 3, 1), verbose=0)
+    assert close(found, run_image_network(order, backend))
 
 
 def test_a_convolution_over_time_of_either_age(tmp_path: Path) -> None:
