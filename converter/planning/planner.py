@@ -84,8 +84,8 @@ class _Planner:
         for pairing in self._in_order():
             if self._contradicts(pairing):
                 continue
-            for position in range(len(pairing.kind.slots)):
-                self._take(maker.make(pairing, position), pairing)
+            for outcome in maker.outcomes(pairing):
+                self._take(outcome, pairing)
         self._drop()
         self._tie()
         self._check_source()
@@ -150,8 +150,8 @@ class _Planner:
         for side in (self._source, self._target):
             if side.manifest is None:
                 continue
-            for position in range(len(pairing.kind.slots)):
-                self._failed.update(side.tensors(pairing, position).names)
+            for tensors in side.tensors(pairing):
+                self._failed.update(tensors.names)
 
     def _drop(self) -> None:
         for (family, name), why in self._request.dropped.items():

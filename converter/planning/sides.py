@@ -58,17 +58,28 @@ class Side:
     names: Mapping[str, str] = field(default_factory=dict)
     label: str = ""
 
-    def tensors(self, pairing: Pairing, position: int) -> SlotTensors:
-        """Return the tensors of one slot of a pairing."""
-        slot = pairing.kind.slots[position]
-        wanted = slot.keras if self.family == "keras" else slot.torch
+    def tensors(self, pairing: Pairing) -> tuple[SlotTensors, ...]:
+        """Return the tensors of every slot of a pairing."""
+        slots = pairing.kind.slots
+        wanted = [slot.keras if self.family == "keras" else slot.torch for slot in slots]
         if self.manifest is None:
-            names = tuple(self._open_name(pairing, name) for name in wanted)
-            return SlotTensors(names, None, (), is_open=True)
-        found = claimed(pairing, self.manifest, self.family, self.names)[position]
+            return tuple(
+                SlotTensors(
+                    tuple(self._open_name(pairing, part) for part in parts), None, (), is_open=True
+                )
+                for parts in wanted
+            )
+        claims = claimed(pairing, self.manifest, self.family, self.names)
+        return tuple(
+            self._found(pairing, parts, found) for parts, found in zip(wanted, claims, strict=True)
+        )
+
+    def _found(
+        self, pairing: Pairing, parts: tuple[str, ...], found: tuple[str | None, ...]
+    ) -> SlotTensors:
         names = tuple(
             self._own(name) if name is not None else self._open_name(pairing, part)
-            for name, part in zip(found, wanted, strict=True)
+            for name, part in zip(found, parts, strict=True)
         )
         absent = tuple(name for name, one in zip(names, found, strict=True) if one is None)
         specs = None if absent else tuple(self.spec(name) for name in names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from converter.algebra.base import Operation
@@ -16,6 +16,9 @@ from converter.planning.sides import Side, SlotTensors
 from converter.tensors.dtype import DType, Shape, get_dtype
 from converter.tensors.manifest import Family
 from converter.tensors.spec import TensorSpec
+
+Tensors = tuple[tuple[SlotTensors, SlotTensors], ...]  # of each slot: source, target
+Bound = tuple[Operation, tuple[Shape, ...], tuple[DType, ...]]
 
 
 @dataclass(slots=True)
@@ -49,17 +52,23 @@ class StepMaker:
     source: Side
     target: Side
     dtype: DType | None
+    bound: dict[tuple[object, ...], Bound] = field(default_factory=dict)
 
     @property
     def to(self) -> Family:
         """The family that is written."""
         return self.target.family
 
-    def make(self, pairing: Pairing, position: int) -> Outcome:
-        """Return the step of one slot of a pairing."""
+    def outcomes(self, pairing: Pairing) -> Iterator[Outcome]:
+        """Yield what each slot of a pairing gives."""
+        both = zip(self.source.tensors(pairing), self.target.tensors(pairing), strict=True)
+        tensors = tuple(both)
+        for position in range(len(tensors)):
+            yield self._outcome_of(pairing, tensors, position)
+
+    def _outcome_of(self, pairing: Pairing, tensors: Tensors, position: int) -> Outcome:
         slot = pairing.kind.slots[position]
-        source = self.source.tensors(pairing, position)
-        target = self.target.tensors(pairing, position)
+        source, target = tensors[position]
         if not source.names and not target.names:
             return Outcome()
         if not target.names:
@@ -69,19 +78,14 @@ class StepMaker:
         if source.is_present and target.is_absent:
             return self._unwanted(pairing, slot, source)
         if source.is_absent or not source.names:
-            return self._made_at_target(pairing, position, target)
+            return self._made_at_target(pairing, tensors, position)
         return Outcome(problems=[_partial(pairing, self.source, source, target)])
 
     def _transfer(
         self, pairing: Pairing, slot: Slot, source: SlotTensors, target: SlotTensors
     ) -> Outcome:
-        keras, torch = (source, target) if self.to == "torch" else (target, source)
-        specs = source.specs or ()
         try:
-            forward = bind_slot(slot, keras=keras.specs, torch=torch.specs, sizes=pairing.sizes)
-            operation = forward if self.to == "torch" else forward.inverse()
-            shapes = operation.infer([spec.shape for spec in specs])
-            dtypes = operation.infer_dtypes([spec.dtype for spec in specs])
+            operation, shapes, dtypes = self._bind(pairing, slot, source, target)
         except OperationError as error:
             return Outcome(problems=[self._misfit(pairing, error, source, target)])
         wanted = self._dtypes(dtypes, target)
@@ -108,6 +112,25 @@ class StepMaker:
             for name, (shape, dtype) in zip(targets, made, strict=True)
         )
         return Outcome(step, specs)
+
+    def _bind(
+        self, pairing: Pairing, slot: Slot, source: SlotTensors, target: SlotTensors
+    ) -> Bound:
+        """Return the operation of a slot, and what it gives; models repeat their layers."""
+        specs = source.specs or ()
+        shapes = tuple((spec.shape, spec.dtype) for spec in specs)
+        wanted = tuple(spec.shape for spec in target.specs) if target.specs is not None else None
+        key = (slot, shapes, wanted, tuple(pairing.sizes.items()))
+        if key not in self.bound:
+            keras, torch = (source, target) if self.to == "torch" else (target, source)
+            forward = bind_slot(slot, keras=keras.specs, torch=torch.specs, sizes=pairing.sizes)
+            operation = forward if self.to == "torch" else forward.inverse()
+            self.bound[key] = (
+                operation,
+                operation.infer([spec.shape for spec in specs]),
+                operation.infer_dtypes([spec.dtype for spec in specs]),
+            )
+        return self.bound[key]
 
     def _dtypes(self, dtypes: tuple[DType, ...], target: SlotTensors) -> tuple[DType, ...]:
         kept = tuple(spec.dtype for spec in target.specs) if target.specs is not None else dtypes
@@ -168,8 +191,9 @@ class StepMaker:
         ]  # fmt: skip
         return Outcome(problems=problems)
 
-    def _made_at_target(self, pairing: Pairing, position: int, target: SlotTensors) -> Outcome:
+    def _made_at_target(self, pairing: Pairing, tensors: Tensors, position: int) -> Outcome:
         slot = pairing.kind.slots[position]
+        target = tensors[position][1]
         if target.is_absent:
             return Outcome()
         if slot.operation not in ("constant", "derived"):
@@ -181,7 +205,7 @@ class StepMaker:
                 for name in target.names
             ]  # fmt: skip
             return Outcome(problems=problems)
-        found = self._like_siblings(pairing, position, target)
+        found = self._like_siblings(pairing, tensors, position)
         if found is None:
             return Outcome()
         shape, dtype = found
@@ -190,13 +214,14 @@ class StepMaker:
         return self._outcome(pairing, ((), target.names), operation, [(shape, dtype)])
 
     def _like_siblings(
-        self, pairing: Pairing, position: int, target: SlotTensors
+        self, pairing: Pairing, tensors: Tensors, position: int
     ) -> tuple[Shape, DType] | None:
         """Return shape and dtype of a tensor that the source lacks: the target's, or a sibling's.
 
         A missing gamma has the shape of the beta, mean or variance beside it; a counter has none.
         """
         slot = pairing.kind.slots[position]
+        target = tensors[position][1]
         if target.specs is not None:
             return target.specs[0].shape, target.specs[0].dtype
         if slot.operation == "derived":
@@ -212,17 +237,17 @@ class StepMaker:
                 )
             ):
                 continue
-            outcome = self._sibling(pairing, other)
+            outcome = self._sibling(pairing, sibling, *tensors[other])
             if outcome is not None:
                 return outcome
         return None
 
-    def _sibling(self, pairing: Pairing, position: int) -> tuple[Shape, DType] | None:
-        source = self.source.tensors(pairing, position)
-        target = self.target.tensors(pairing, position)
+    def _sibling(
+        self, pairing: Pairing, slot: Slot, source: SlotTensors, target: SlotTensors
+    ) -> tuple[Shape, DType] | None:
         if not source.is_present or target.is_absent:
             return None
-        outcome = self._transfer(pairing, pairing.kind.slots[position], source, target)
+        outcome = self._transfer(pairing, slot, source, target)
         if not outcome.targets:
             return None
         return outcome.targets[0].shape, outcome.targets[0].dtype
