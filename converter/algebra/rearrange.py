@@ -13,11 +13,13 @@ import numpy as np
 
 from converter.algebra.assembly import Assembled, Assembly, Piece
 from converter.algebra.base import Block, joint_dtype
+from converter.algebra.copying import native
 from converter.algebra.pattern import Pattern, atom_size
 from converter.algebra.pattern_text import Atom, Labels, Side
 from converter.errors import OperationError
 from converter.tensors.dtype import DTYPES, Array, DType, Shape
 
+_SMALL_BYTES = 1 << 16
 _PACKED_BITS = sorted({dtype.bits for dtype in DTYPES if dtype.is_packed})
 
 
@@ -76,14 +78,33 @@ class Rearrange(Assembled):
         """Return the targets, C-contiguous; see :meth:`Operation.apply`."""
         if self._is_raw(arrays):
             return (np.ascontiguousarray(arrays[0]),)
-        return Assembled.apply(self, arrays)
+        small = self._small(arrays, _SMALL_BYTES)
+        return Assembled.apply(self, arrays) if small is None else (small,)
 
     def stream(self, arrays: Sequence[Array], max_bytes: int) -> Iterator[Block]:
         """Yield the targets in blocks; see :mod:`converter.algebra.assembly` for the pages."""
         if self._is_raw(arrays):
             yield Block(0, 0, np.ascontiguousarray(arrays[0]))
             return
+        small = self._small(arrays, max_bytes)
+        if small is not None:
+            yield Block(0, 0, small)
+            return
         yield from Assembled.stream(self, arrays, max_bytes)
+
+    def _small(self, arrays: Sequence[Array], max_bytes: int) -> Array | None:
+        """Return the target of one small source, without the machinery that large ones need.
+
+        ``None`` where a source is large or an axis is labelled. Models with many thousand tensors
+        consist of small ones.
+        """
+        if len(arrays) != 1 or arrays[0].nbytes > min(max_bytes, _SMALL_BYTES):
+            return None
+        recipe = _recipe(self, arrays[0].shape)
+        if recipe is None:
+            return None
+        array = native(arrays[0]).reshape(recipe.grid).transpose(recipe.order)
+        return np.ascontiguousarray(array).reshape(recipe.shape)
 
     def inverse(self) -> Rearrange:
         """Return the operation of the inverse pattern."""
@@ -118,6 +139,32 @@ class Rearrange(Assembled):
         grid = tuple(atom_size(atom, sizes) for atom in right)
         for index, shape in enumerate(self.pattern.target_shapes(sizes)):
             yield Assembly(shape, grid, tuple(pieces[index]), sources[0].dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """A permutation of one tensor, ready for NumPy: split axes, order them, join axes."""
+
+    grid: Shape
+    order: tuple[int, ...]
+    shape: Shape
+
+
+@lru_cache(maxsize=1024)
+def _recipe(operation: Rearrange, shape: Shape) -> _Recipe | None:
+    """Return how to move one tensor of this shape, ``None`` where an axis is labelled."""
+    pattern = operation.pattern
+    if pattern.num_sources > 1 or pattern.num_targets > 1:
+        return None
+    left = [atom for group in pattern.source_groups for atom in group]
+    right = [atom for group in pattern.target_groups for atom in group]
+    if any(isinstance(atom, Labels) for atom in left):
+        return None
+    sizes = _unified(operation, (shape,))
+    order = tuple(left.index(atom) for atom in right)
+    return _Recipe(
+        tuple(atom_size(atom, sizes) for atom in left), order, pattern.target_shapes(sizes)[0]
+    )
 
 
 @lru_cache(maxsize=1024)  # models repeat their layers, and every tensor asks several times
