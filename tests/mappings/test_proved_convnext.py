@@ -10,7 +10,7 @@ import pytest
 
 import converter
 
-pytestmark = [pytest.mark.frameworks, pytest.mark.oracles]
+pytestmark = pytest.mark.frameworks
 
 DEPTHS = (1, 2, 3, 1)
 WIDTHS = (6, 10, 14, 18)

@@ -10,7 +10,7 @@ import pytest
 
 import converter
 
-pytestmark = [pytest.mark.frameworks, pytest.mark.oracles]
+pytestmark = pytest.mark.frameworks
 
 # torchvision's classes take any depth; so does Keras' constructor of the family.
 BLOCKS = [2, 1, 3, 2]
