@@ -16,6 +16,7 @@ from converter.algebra.joins import (
     Stack,
     Unstack,
 )
+from converter.algebra.materialised import Materialised
 from converter.algebra.pattern import Pattern
 from converter.algebra.rearrange import Rearrange
 from converter.algebra.values import Cast, Constant, Derive, Discard, Expect, Offset, Scale
@@ -110,6 +111,12 @@ def offsets(draw):
 
 
 @st.composite
+def materialised(draw):
+    shape, dtype = draw(SHAPES), draw(st.sampled_from(MODEST))
+    return Materialised("weight_norm"), [draw(modest(shape, dtype)) for _ in range(2)]
+
+
+@st.composite
 def scales(draw):
     shape, dtype = draw(SHAPES), draw(st.sampled_from(MODEST))
     by = draw(NUMBERS.filter(lambda number: abs(number) > 0.01))
@@ -147,6 +154,7 @@ CASES = {
     "SliceRows": row_slices(),
     "SignedSum": sums(),
     "SplitSum": sum_splits(),
+    "Materialised": materialised(),
     "Offset": offsets(),
     "Scale": scales(),
     "Cast": casts(),
