@@ -21,7 +21,9 @@ from converter.formats.base import Checkpoint
 from converter.formats.model_config import read_sizes
 from converter.formats.numpy_positions import is_nameless, named_after
 from converter.formats.registry import FORMATS, Format, open_checkpoint, target_format
+from converter.formats.torch_norms import MaterialisedNorms, with_norms
 from converter.mapping.rules import Mapping
+from converter.planning.computed import mark_computed
 from converter.planning.copy import make_copy_plan
 from converter.planning.matching import make_request
 from converter.planning.planner import make_plan
@@ -42,6 +44,7 @@ def open(  # noqa: A001  # the word every user of files expects
     like: object = None,
     select: str | None = None,
     architecture: str | os.PathLike[str] | None = None,
+    norms: str | None = None,
 ) -> Checkpoint:
     """Open a checkpoint; nothing but names, shapes and dtypes is read.
 
@@ -51,6 +54,8 @@ def open(  # noqa: A001  # the word every user of files expects
             gives it names.
         select: Which of several state dicts in one file (``"ema"``).
         architecture: A JSON architecture, or a Keras file, for a file that holds weights only.
+        norms: ``"materialise"`` computes each weight that PyTorch keeps in the parts of
+            weight_norm or spectral_norm; by default the parts are kept, and a notice says so.
 
     Raises:
         UnknownFormatError: If the content is of no known format.
@@ -61,7 +66,7 @@ def open(  # noqa: A001  # the word every user of files expects
         found = open_checkpoint(Path(source), select=select, architecture=_path(architecture))
     else:
         found = _open_live(source, like)
-    return _named(found, like)
+    return with_norms(_named(found, like), norms)
 
 
 def _open_live(source: object, like: object) -> Checkpoint:
@@ -97,6 +102,7 @@ def plan(
     dtype: str | DType | None = None,
     require: str | Law | None = None,
     mapping_folders: Paths = (),
+    norms: str | None = None,
 ) -> Conversion:
     """Decide every step of a conversion; no value is read and nothing is written.
 
@@ -111,6 +117,7 @@ def plan(
         dtype: Type of floating-point targets, such as ``"bfloat16"``; kept by default.
         require: The weakest law allowed, such as ``"exact"``.
         mapping_folders: Further folders that hold mappings.
+        norms: As in :func:`open`; by default weights in parts are computed on the way to Keras.
 
     Raises:
         PlanError: With every reason why the two sides do not fit together.
@@ -118,7 +125,7 @@ def plan(
         CheckpointError: If the source cannot be read.
         UsageError: If the arguments contradict each other.
     """
-    checkpoint = open(source, like=like)
+    checkpoint = open(source, like=like, norms=norms)
     if is_nameless(checkpoint.manifest):
         raise UsageError(
             f"cannot convert {checkpoint.label}: its arrays have no names",
@@ -127,6 +134,8 @@ def plan(
         )
     model = _open_like(like)
     family, target = _families(checkpoint, model, to)
+    if norms is None and (family, target) == ("torch", "keras"):
+        checkpoint = with_norms(checkpoint, "materialise")
     read = Side(family, _own(checkpoint.manifest, family), label=checkpoint.label)
     written = Side(
         target,
@@ -148,6 +157,8 @@ def plan(
             require=required,
         )
         made = make_plan(request)
+    if isinstance(checkpoint, MaterialisedNorms):
+        made = mark_computed(made, checkpoint.computed, require=required)
     structure = (model or checkpoint).structure if target == "keras" else None
     return Conversion(made, checkpoint, structure, like=model)
 
@@ -163,6 +174,7 @@ def convert(
     dtype: str | DType | None = None,
     require: str | Law | None = None,
     mapping_folders: Paths = (),
+    norms: str | None = None,
     format: str | None = None,  # noqa: A002  # the word that every caller uses
     max_shard_size: int | None = None,
     force: bool = False,
@@ -173,13 +185,14 @@ def convert(
     Args:
         source: What to read, see the module.
         target: The file to write; its ending says the format.
-        mapping: As in :func:`plan`, like all up to ``mapping_folders``.
+        mapping: As in :func:`plan`, like all up to ``norms``.
         to: By default what the format of the target can hold.
         like: See :func:`plan`.
         sizes: See :func:`plan`.
         dtype: See :func:`plan`.
         require: See :func:`plan`.
         mapping_folders: See :func:`plan`.
+        norms: See :func:`plan`.
         format: Identifier of the target's format, where the ending does not say it.
         max_shard_size: Largest size of one file in bytes, or ``None`` for one file.
         force: Whether a target that exists is replaced.
@@ -195,6 +208,7 @@ def convert(
             dtype=dtype,
             require=require,
             mapping_folders=mapping_folders,
+            norms=norms,
         )
         return conversion.save(
             target, format=format, max_shard_size=max_shard_size, force=force, progress=progress

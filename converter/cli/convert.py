@@ -36,6 +36,7 @@ def convert(
     force: options.Force = False,
     select: options.Select = None,
     architecture: options.Architecture = None,
+    materialise_norms: options.MaterialiseNorms = False,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -47,7 +48,8 @@ def convert(
         from converter.cli.sizes import parse_axis_sizes, parse_size
 
         limit = parse_size(max_shard_size, "--max-shard-size") if max_shard_size else None
-        with api.open(source, select=select, architecture=architecture) as checkpoint:
+        norms = "materialise" if materialise_norms else None
+        with api.open(source, select=select, architecture=architecture, norms=norms) as checkpoint:
             conversion = api.plan(
                 checkpoint,
                 mapping=mapping,

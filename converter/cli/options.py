@@ -90,6 +90,14 @@ Architecture = Annotated[
     ),
 ]
 
+MaterialiseNorms = Annotated[
+    bool,
+    typer.Option(
+        "--materialise-norms",
+        help="Compute weights that weight_norm or spectral_norm keep in parts.",
+    ),
+]
+
 Target = Annotated[
     Path,
     typer.Argument(

@@ -34,6 +34,7 @@ def plan(
     require: options.Require = None,
     select: options.Select = None,
     architecture: options.Architecture = None,
+    materialise_norms: options.MaterialiseNorms = False,
     every: Annotated[
         bool, typer.Option("--all", help="One row for each tensor, none collapsed.")
     ] = False,
@@ -50,7 +51,8 @@ def plan(
         wanted: str | None = to.value if to else None
         if wanted is None and target is not None:
             wanted = api.default_family(target, like=like)
-        with api.open(source, select=select, architecture=architecture) as checkpoint:
+        norms = "materialise" if materialise_norms else None
+        with api.open(source, select=select, architecture=architecture, norms=norms) as checkpoint:
             conversion = api.plan(
                 checkpoint,
                 mapping=mapping,

@@ -11,6 +11,7 @@ from converter.execution.conversion import Conversion
 from converter.execution.converted import ConvertedCheckpoint
 from converter.formats.base import Checkpoint
 from converter.formats.model_config import read_sizes
+from converter.formats.torch_norms import with_norms
 from converter.live.torch_module import TorchModuleCheckpoint
 from converter.mapping import library
 from converter.mapping.identify import identify
@@ -94,6 +95,7 @@ def _compare_through_plan(
     folders: tuple[Path, ...],
 ) -> Report:
     """Convert the Keras side in memory, tensor by tensor, and compare it with the other."""
+    torch = with_norms(torch, "materialise")  # Keras has no parts to compare with
     source = Side("keras", keras.manifest, label=keras.label)
     target = Side("torch", torch.manifest.of_family("torch"), label=torch.label)
     sizes = read_sizes(torch.path)
