@@ -14,11 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from converter.errors import CorruptFileError, UnsafeFileError, UnsupportedFileError
-from converter.formats.onnx_wire import FIXED32, LENGTH, VARINT, Field, Span, Wire
+from converter.formats.onnx_wire import FIXED32, LENGTH, MAX_TEXT, VARINT, Field, Span, Wire
 from converter.formats.wording import cannot_read, quoted
 
 MAX_DEPTH = 20  # of graphs in graphs
 _MAX_NOTE_BYTES = 10_000
+# What they cost later on, in fields: names are found for them.
+_NODE_COST = 3
+_TENSOR_COST = 20
 # Notes of a node that are read; the others hold stack traces, and are long.
 NAME_SCOPES = "pkg.torch.onnx.name_scopes"
 REWRITE_RULE = "pkg.onnxscript.rewriter.rule_name"
@@ -151,7 +154,7 @@ class _Parser:
                     domain, number = self._opset(found)
                     model.opsets[domain] = number
                 case 14:
-                    key, text = self._entry(found)
+                    key, text = self._entry(found, optional=True)
                     model.metadata[key] = text
                     model.notes.append((key, found.span))
                 case 25:
@@ -187,12 +190,14 @@ class _Parser:
     def _node(self, place: Field, within: tuple[Span, ...], *, depth: int) -> None:
         wire = self._wire
         wire.expect(place, LENGTH)
+        wire.count(_NODE_COST)
         node = Node(len(self._model.nodes))
         self._model.nodes.append(node)
         attributes = []
         for found in wire.fields(place.span.start, place.span.stop):
             match found.number:
                 case 1:
+                    wire.count()
                     node.inputs.append(wire.text(found))
                 case 2:
                     node.outputs.append(wire.text(found))
@@ -247,6 +252,7 @@ class _Parser:
     ) -> None:
         wire = self._wire
         wire.expect(place, LENGTH)
+        wire.count(_TENSOR_COST)
         tensor = Tensor(
             "",
             (*within, place.span),
@@ -303,14 +309,15 @@ class _Parser:
             if key not in _KEPT_NOTES:
                 return
 
-    def _entry(self, place: Field) -> tuple[str, str]:
-        """Return key and text of a StringStringEntryProto."""
+    def _entry(self, place: Field, *, optional: bool = False) -> tuple[str, str]:
+        """Return key and text of a StringStringEntryProto; a long text may be left out."""
         wire = self._wire
         wire.expect(place, LENGTH)
         texts: Mapping[int, str] = {
             found.number: wire.text(found)
             for found in wire.fields(place.span.start, place.span.stop)
-            if found.number in (1, 2)
+            if found.number == 1
+            or (found.number == 2 and not (optional and found.span.nbytes > MAX_TEXT))
         }
         return texts.get(1, ""), texts.get(2, "")
 

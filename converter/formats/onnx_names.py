@@ -41,6 +41,7 @@ _TENSORFLOW_PARTS = frozenset(
         *("embedding_lookup", "batchnorm"),
     }
 )
+_MAX_PARTS = 64  # of a path; each is compared with those before it
 _ROOT_CALLS = frozenset({"", "StatefulPartitionedCall"})
 
 
@@ -82,6 +83,22 @@ def owner(name: str) -> str:
     return name.rpartition(".")[0]
 
 
+def weight_after(bias: str) -> str | None:
+    """Return the name of the weight that a bias belongs to, or ``None`` where it is no bias.
+
+    Examples:
+        >>> weight_after("fc3.bias"), weight_after("attn.in_proj_bias")
+        ('fc3.weight', 'attn.in_proj_weight')
+        >>> weight_after("rnn.bias_hh_l0"), weight_after("scale") is None
+        ('rnn.weight_hh_l0', True)
+    """
+    module, dot, leaf = bias.rpartition(".")
+    parts = leaf.split("_")
+    if not dot or "bias" not in parts:
+        return None
+    return module + dot + "_".join("weight" if part == "bias" else part for part in parts)
+
+
 def find_module(node: Node, tensor_name: str) -> str:
     """Return the path of the module that a node belongs to; empty where nothing says it.
 
@@ -110,6 +127,8 @@ def find_module(node: Node, tensor_name: str) -> str:
 def _joined(parts: list[str]) -> str:
     """Join the parts of a node's path, of which those in containers repeat the container."""
     path: list[str] = []
+    if len(parts) > _MAX_PARTS:
+        return ""
     for part in parts:
         if path and part.startswith(f"{path[-1]}."):
             path.extend(part[len(path[-1]) + 1 :].split("."))

@@ -7,13 +7,22 @@ the file, and that is said.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from converter.formats.onnx_folding import find_folded_weight, is_folded
 from converter.formats.onnx_graph import Model, Node, Tensor
-from converter.formats.onnx_names import find_module, is_dotted, is_torch, own_name, owner, plain
+from converter.formats.onnx_names import (
+    find_module,
+    is_dotted,
+    is_torch,
+    own_name,
+    owner,
+    plain,
+    weight_after,
+)
 from converter.formats.onnx_placement import Parameter, Placement, as_stored, flat, transposed
 from converter.formats.onnx_recurrent import INPUTS, Recurrent
 from converter.formats.onnx_storage import Storage, Stored, is_convertible
@@ -78,6 +87,7 @@ class _Finder:
         self._found = Parameters()
         self._is_torch = is_torch(model.producer)
         self._taken: set[str] = set()
+        self._same: Counter[str] = Counter()
         self._ranked: list[tuple[int, Parameter]] = []
 
     def find(self) -> Parameters:
@@ -96,7 +106,7 @@ class _Finder:
     # Recurrent nodes
 
     def _recurrent(self) -> None:
-        numbered: dict[str, list[tuple[str, ...]]] = {}
+        numbered: dict[str, dict[tuple[str, ...], int]] = {}
         places: dict[tuple[str, ...], str] = {}
         for node in self._model.nodes:
             if node.op not in RECURRENT:
@@ -110,11 +120,11 @@ class _Finder:
             if not tensors:
                 continue
             module = self._recurrent_module(node, names)
-            layers = numbered.setdefault(module, [])
+            layers = numbered.setdefault(module, {})
             if names in layers:  # one layer that runs twice
                 continue
-            layers.append(names)
-            layer = Recurrent(node, module, len(layers) - 1, tensors)
+            layers[names] = len(layers)
+            layer = Recurrent(node, module, layers[names], tensors)
             self._found.notices.extend(layer.notices())
             for parameter in layer.parameters(self._path):
                 self._recurrent_parameter(node, parameter, places)
@@ -155,9 +165,10 @@ class _Finder:
         if not self._is_parameter(stored, own, uses, hard):
             return None
         claims = [
-            (f"{module}.{use.role}", self._placement(use, stored))
+            (claim, self._placement(use, stored))
             for use in uses
-            if use.role is not None and (module := self._module(use, tensor.name))
+            if (claim := self._claim(use, tensor.name)) is not None
+            and not (own and is_dotted(own) and _belongs(claim, own))
         ]
         weight = find_folded_weight(tensor.name, uses)
         if weight is not None:
@@ -186,11 +197,19 @@ class _Finder:
             return True
         return len(spec.shape) > 0 and max(spec.shape) > 1
 
-    def _module(self, use: Use, name: str) -> str:
+    def _claim(self, use: Use, name: str) -> str | None:
+        """Return the name that a use gives to a tensor: of its module, or after its bias."""
+        if use.role is None:
+            return None
         module = find_module(use.node, name)
+        if use.role == "weight" and not use.is_soft:
+            bias = own_name(self._uses.bias_of(use.node), self._model.producer) or ""
+            weight = weight_after(bias)
+            if weight is not None and _belongs(f"{module}.", weight):
+                return weight
         if not module and not self._is_torch:
             module = self._uses.layer_name(use.node)
-        return module
+        return f"{module}.{use.role}" if module else None
 
     def _placement(self, use: Use, stored: Stored) -> Placement:
         """Return a parameter as PyTorch's modules have it: a matrix as (out, in), vectors flat."""
@@ -237,9 +256,10 @@ class _Finder:
         if free:
             name, candidate.placement = free[0]
             return name
-        name = plain(candidate.stored.spec.name)
+        base = name = plain(candidate.stored.spec.name)
         while name in used:
-            name += "_"
+            self._same[base] += 1
+            name = f"{base}_{self._same[base]}"
         self._found.unnamed.append(name)
         return name
 
@@ -251,11 +271,7 @@ class _Finder:
         used: set[str],
     ) -> None:
         """Note the further names: of other modules that take the tensor, and of aliases."""
-        further = [
-            other
-            for other, place in free
-            if place == candidate.placement and not _belongs(other, name)
-        ]
+        further = [other for other, place in free if place == candidate.placement and other != name]
         for other in (*candidate.aliases, *further):
             if other not in used:
                 used.add(other)
@@ -296,9 +312,13 @@ class _Strip:
 
 
 def _belongs(claim: str, name: str) -> bool:
-    """Whether a claim is of the module that owns the name, or of one around it."""
-    module, owned_by = owner(claim), owner(name)
-    return module in ("", owned_by) or owned_by.startswith(f"{module}.")
+    """Whether a claim is of the module that owns the name, or of one around it.
+
+    PyTorch's older exporter leaves out containers that are never called (``ModuleDict``), so the
+    parts of the module's path may have others between them.
+    """
+    parts = iter(owner(name).split("."))
+    return all(part in parts for part in owner(claim).split(".") if part)
 
 
 def _is_identity(use: Use, stored: Stored) -> bool:

@@ -33,6 +33,7 @@ RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
 # Inputs 4 to 6 of recurrent nodes: lengths and initial states, which are no parameters.
 _STATES = range(4, 7)
 _LINEAR = frozenset({"MatMul", "Gemm", "Conv", "ConvTranspose"})
+_FAR = 8  # nodes that are looked through; a graph made to be slow has chains of a million
 _NORMALISING = frozenset({"InstanceNormalization", "LayerNormalization", "GroupNormalization"})
 
 
@@ -95,12 +96,22 @@ class Uses:
 
     def source(self, name: str) -> str:
         """Return the name behind ``Identity`` nodes."""
-        for _ in range(len(self._givers)):
+        for _ in range(_FAR):
             node = self._givers.get(name)
             if node is None or node.op != "Identity" or not node.inputs:
                 break
             name = node.inputs[0]
         return name
+
+    def bias_of(self, node: Node) -> str:
+        """Return the name of what is added to the product that a node computes, or nothing."""
+        if node.op in _LINEAR and len(node.inputs) > 2:
+            return self.source(node.inputs[2])
+        takers = self._takers.get(node.outputs[0], ()) if node.outputs else ()
+        for taker, index in takers[:_FAR]:
+            if taker.op == "Add" and len(taker.inputs) == 2 and node.op in _LINEAR:
+                return self.source(taker.inputs[1 - index])
+        return ""
 
     def layer_name(self, node: Node) -> str:
         """Return the layer that the first value behind a node is called after.
@@ -108,7 +119,7 @@ class Uses:
         Source: onnxmltools 1.2 (keras2onnx), where the output of a layer's activation is
         ``<layer>_<operation>_<number>``.
         """
-        for _ in range(8):
+        for _ in range(_FAR):
             if not node.outputs:
                 break
             layer, mark, number = node.outputs[0].rpartition(f"_{node.op}_")
@@ -136,10 +147,10 @@ class Uses:
         role = ROLES.get(node.op, {}).get(index) if node.domain in ("", "ai.onnx") else None
         if role is not None:
             return Use(node, index, role, is_transposed)
-        others = [name for place, name in enumerate(node.inputs) if place != index]
-        if node.op not in ("Add", "Mul") or len(others) != 1 or others[0] == value:
+        other = node.inputs[1 - index] if len(node.inputs) == 2 else value
+        if node.op not in ("Add", "Mul") or other == value:
             return Use(node, index, None, is_transposed)
-        before = self._computed_by(others[0])
+        before = self._computed_by(other)
         soft = None
         if before in _NORMALISING:
             soft = "weight" if node.op == "Mul" else "bias"
@@ -149,7 +160,7 @@ class Uses:
 
     def _computed_by(self, name: str) -> str:
         """Return the operation behind a value; a multiplication on the way is looked through."""
-        for _ in range(8):
+        for _ in range(_FAR):
             node = self._givers.get(name)
             if node is None or not node.inputs:
                 return ""

@@ -11,20 +11,20 @@ are deprecated and no field of ONNX is one).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from converter.errors import CorruptFileError, UnsafeFileError
-from converter.formats.wording import cannot_read
+from converter.formats.wording import cannot_read, nbytes_text
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 
-MAX_FIELDS = 5_000_000  # some seconds; a model of 50,000 nodes with long notes has 3 million
+MAX_FIELDS = 2_500_000  # some seconds; a model of 50,000 nodes with long notes has 2 million
+MAX_TEXT = 2**16
 _FIXED = {FIXED64: 8, FIXED32: 4}
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """Where a field lies in the file.
 
     Attributes:
@@ -37,9 +37,13 @@ class Span:
     start: int
     stop: int
 
+    @property
+    def nbytes(self) -> int:
+        """Size of its content."""
+        return self.stop - self.start
 
-@dataclass(frozen=True, slots=True)
-class Field:
+
+class Field(NamedTuple):
     """One field of a message.
 
     Attributes:
@@ -72,17 +76,25 @@ class Wire:
             UnsafeFileError: If the file has more fields than any model.
         """
         position = start
+        data = self.data
         while position < stop:
-            self._count()
+            self.count()
             begin = position
-            tag, position = self.varint(position, stop)
+            tag = data[position]
+            if tag < 0x80:
+                position += 1
+            else:
+                tag, position = self.varint(position, stop)
             number, wire = tag >> 3, tag & 7
             value = 0
             if wire == VARINT:
                 content = position
                 value, position = self.varint(position, stop)
             elif wire == LENGTH:
-                length, content = self.varint(position, stop)
+                length = data[position] if position < stop else 0x80
+                content = position + 1
+                if length >= 0x80:
+                    length, content = self.varint(position, stop)
                 position = content + length
             elif wire in _FIXED:
                 content = position
@@ -119,7 +131,7 @@ class Wire:
         found = []
         position = field.span.start
         while position < field.span.stop:
-            self._count()
+            self.count()
             value, position = self.varint(position, field.span.stop)
             found.append(signed(value))
         return found
@@ -129,8 +141,14 @@ class Wire:
 
         Raises:
             CorruptFileError: If it is not UTF-8.
+            UnsafeFileError: If it is longer than any name.
         """
         self.expect(field, LENGTH)
+        if field.span.nbytes > MAX_TEXT:
+            raise UnsafeFileError(
+                cannot_read(self.path, f"it has a name of more than {nbytes_text(MAX_TEXT)}"),
+                facts=[("at byte", f"{field.span.begin:,}")],
+            )
         try:
             return str(self.data[field.span.start : field.span.stop], "utf-8")
         except UnicodeDecodeError as error:
@@ -149,8 +167,13 @@ class Wire:
         """Return the error for a message that contradicts itself."""
         return CorruptFileError(cannot_read(self.path, why), facts=[("at byte", f"{position:,}")])
 
-    def _count(self) -> None:
-        self._fields += 1
+    def count(self, number: int = 1) -> None:
+        """Note that so many fields were seen, or things that cost as much.
+
+        Raises:
+            UnsafeFileError: If the file has more than any model.
+        """
+        self._fields += number
         if self._fields > MAX_FIELDS:
             raise UnsafeFileError(
                 cannot_read(self.path, f"it has more than {MAX_FIELDS:,} fields beside its weights")
