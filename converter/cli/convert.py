@@ -36,7 +36,7 @@ def convert(
     force: options.Force = False,
     select: options.Select = None,
     architecture: options.Architecture = None,
-    materialise_norms: options.MaterialiseNorms = False,
+    norms: options.Norms = None,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -48,7 +48,6 @@ def convert(
         from converter.cli.sizes import parse_axis_sizes, parse_size
 
         limit = parse_size(max_shard_size, "--max-shard-size") if max_shard_size else None
-        norms = "materialise" if materialise_norms else None
         with api.open(source, select=select, architecture=architecture, norms=norms) as checkpoint:
             conversion = api.plan(
                 checkpoint,
@@ -58,6 +57,7 @@ def convert(
                 sizes=parse_axis_sizes(sizes or []),
                 dtype=dtype,
                 require=require.value if require else None,
+                norms=norms,
             )
             with Bar() as progress:
                 written = conversion.save(
@@ -69,10 +69,7 @@ def convert(
                     progress=progress,
                 )
             found = describe(source, target, conversion.plan, written)
-        if json:
-            render.line(schema.dump(found))
-        else:
-            show(found)
+        render.line(schema.dump(found)) if json else show(found)
 
 
 def describe(source: Path, target: Path, plan: Plan, written: Written) -> schema.Written:

@@ -24,7 +24,7 @@ def inspect(
     *,
     select: options.Select = None,
     architecture: options.Architecture = None,
-    materialise_norms: options.MaterialiseNorms = False,
+    norms: options.Norms = None,
     collapsed: Annotated[
         bool, typer.Option("--collapse", help="One row for tensors that differ only in numbers.")
     ] = False,
@@ -36,7 +36,6 @@ def inspect(
         from converter import api
         from converter.cli import render, schema
 
-        norms = "materialise" if materialise_norms else None
         with api.open(source, select=select, architecture=architecture, norms=norms) as checkpoint:
             found = describe(str(source), checkpoint)
         if json:

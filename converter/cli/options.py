@@ -85,16 +85,19 @@ Architecture = Annotated[
     Path | None,
     typer.Option(
         "--architecture",
-        metavar="JSON",
-        help="The model's JSON (model.to_json()) for a weights file that names no layers.",
+        metavar="FILE",
+        help="For weights that name no layers: the model's JSON (model.to_json()) or a Keras file; "
+        "for a list of arrays, the Keras file whose get_weights() it is.",
     ),
 ]
 
-MaterialiseNorms = Annotated[
-    bool,
+Norms = Annotated[
+    str | None,
     typer.Option(
-        "--materialise-norms",
-        help="Compute weights that weight_norm or spectral_norm keep in parts.",
+        "--norms",
+        metavar="keep|materialise",
+        help="Keep weights in the parts of weight_norm or spectral_norm, or compute them. "
+        "By default they are computed on the way to Keras.",
     ),
 ]
 

@@ -34,7 +34,7 @@ def plan(
     require: options.Require = None,
     select: options.Select = None,
     architecture: options.Architecture = None,
-    materialise_norms: options.MaterialiseNorms = False,
+    norms: options.Norms = None,
     every: Annotated[
         bool, typer.Option("--all", help="One row for each tensor, none collapsed.")
     ] = False,
@@ -51,7 +51,6 @@ def plan(
         wanted: str | None = to.value if to else None
         if wanted is None and target is not None:
             wanted = api.default_family(target, like=like)
-        norms = "materialise" if materialise_norms else None
         with api.open(source, select=select, architecture=architecture, norms=norms) as checkpoint:
             conversion = api.plan(
                 checkpoint,
@@ -61,6 +60,7 @@ def plan(
                 sizes=parse_axis_sizes(sizes or []),
                 dtype=dtype,
                 require=require.value if require else None,
+                norms=norms,
             )
             found = plan_report(conversion.plan, str(source))
         if json:

@@ -141,7 +141,7 @@ def with_norms(checkpoint: Checkpoint, norms: str | None) -> Checkpoint:
     return NoticedCheckpoint(
         checkpoint,
         f"{_listed(found)} in parts, as in the file; the weight is computed on the way to Keras, "
-        "or with norms='materialise' (on the command line: --materialise-norms).",
+        "or with norms='materialise' (on the command line: --norms materialise).",
     )
 
 
