@@ -283,7 +283,8 @@ class _Finder:
             return _Strip("")
         names = [name for candidate in candidates for name, _ in candidate.claims]
         first = {name.partition(".")[0] for name in names}
-        if len(first) != 1 or any(name.count(".") < 2 for name in names):
+        modules = {owner(name) for name in names}
+        if len(first) != 1 or len(modules) < 2 or any("." not in module for module in modules):
             return _Strip("")
         (prefix,) = first
         self._found.notices.append(

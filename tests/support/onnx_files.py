@@ -49,7 +49,7 @@ def model(
     nodes: Sequence[Any] = (), initializers: Iterable[TensorProto] = (), *, producer: str = "test"
 ) -> onnx.ModelProto:
     """Return a model with one input ``x`` and one output ``y``."""
-    vector = helper.make_tensor_type_proto(TensorProto.FLOAT, None)
+    vector = helper.make_tensor_type_proto(TensorProto.FLOAT, ["n"])
     graph = helper.make_graph(
         list(nodes) or [helper.make_node("Relu", ["x"], ["y"])],
         "graph",
