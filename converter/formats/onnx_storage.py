@@ -227,7 +227,7 @@ class Storage:
 
     def _external(self, tensor: Tensor, spec: TensorSpec) -> tuple[SourceFile, int]:
         entries = self._entries(tensor)
-        if tensor.data:
+        if any(one.span.nbytes for one in tensor.data):
             raise CorruptFileError(self._text(tensor, "has values here and in another file"))
         source = self._open(entries["location"])
         offset = self._number(tensor, entries.get("offset", "0"))
@@ -266,7 +266,7 @@ class Storage:
             return self._beside[location]
         path = self._source.path
         try:
-            source = open_beside(path, location)
+            source = open_beside(path, location.removeprefix("./"))
         except (UnsafeFileError, CheckpointError) as error:
             if isinstance(error, UnsafeFileError):
                 raise
