@@ -243,6 +243,12 @@ class DirectFile:
             raise self._damaged(f"the values of {quoted(path)} are not all in it")
         self.datasets[path] = Hdf5Dataset(path, shape, element, address)
 
+    def _attribute_name(self, raw: bytes) -> str:
+        try:
+            return raw.rstrip(b"\0").decode("utf-8")
+        except UnicodeDecodeError:
+            raise NotPlainError("an attribute whose name is not UTF-8") from None
+
     def _attribute(self, start: int, size: int) -> tuple[str, Any]:
         """Return name and value of an attribute; ``None`` where it holds no texts."""
         version, flags, name_size, type_size, space_size = struct.unpack_from(
@@ -252,7 +258,7 @@ class DirectFile:
             raise NotPlainError("attribute")
         end, step = start + size, 8 if version == 1 else 1
         at = start + (8 if version == 1 else 9)
-        name = bytes(self._bytes[at : at + name_size]).rstrip(b"\0").decode("utf-8")
+        name = self._attribute_name(bytes(self._bytes[at : at + name_size]))
         at += _padded(name_size, step)
         kind = bytes(self._bytes[at : at + type_size])
         at += _padded(type_size, step)

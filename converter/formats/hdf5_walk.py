@@ -179,7 +179,8 @@ def _attributes(group_id: Any) -> dict[str, Any]:
     manager = AttributeManager(Group(group_id))
     found: dict[str, Any] = {}
     for name in manager:
-        value = _text_or_texts(manager, name)
+        # A name that is no UTF-8 comes as bytes; nothing that is looked up is called so.
+        value = _text_or_texts(manager, name) if isinstance(name, str) else None
         if value is not None:
             found[name] = value
     return found

@@ -89,9 +89,7 @@ class KerasContract(FormatContract):
 
     refused = frozenset(PACKED | FLOAT8)
     truncation_step = 97
-
-    def test_no_flipped_byte_is_more_than_an_error_of_our_own(self):
-        pytest.skip("HDF5 2.0 itself loops for ever on some damaged files")
+    flipped_bytes = 500  # one in fifty is left to HDF5, in a process of its own
 
     def manifest(self, specs: Iterable[TensorSpec]) -> Manifest:
         return Manifest.of(

@@ -32,12 +32,14 @@ class FormatContract:
         file_name: What the writer is asked for.
         refused: Types that it does not have.
         truncation_step: Every how many bytes a file is cut off.
+        flipped_bytes: About how many bytes of a file are changed.
     """
 
     format_id: str
     file_name: str
     refused: frozenset[str]
     truncation_step = 1
+    flipped_bytes = 2000
 
     def result(self) -> str:
         """Return the name of the file that is opened afterwards."""
@@ -208,7 +210,7 @@ class FormatContract:
 
     def test_no_flipped_byte_is_more_than_an_error_of_our_own(self, tmp_path):
         path, data = self.small_file(tmp_path)
-        for place in range(0, len(data), max(1, len(data) // 2000)):
+        for place in range(0, len(data), max(1, len(data) // self.flipped_bytes)):
             path.write_bytes(data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :])
             try:
                 with open_checkpoint(path) as checkpoint:
