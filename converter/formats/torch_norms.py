@@ -65,7 +65,7 @@ def _norm_at(name: str, specs: Mapping[str, TensorSpec]) -> Norm | None:
         for first, *others in endings:
             stem = name.removesuffix(first)
             parts = (name, *(f"{stem}{ending}" for ending in others))
-            if stem == name or not all(part in specs for part in parts):
+            if stem == name or stem[-1:] in ("", ".") or not all(part in specs for part in parts):
                 continue
             weight = stem
             if first.startswith("."):  # a.parametrizations.weight.original0
@@ -111,7 +111,7 @@ def _possible_axes(
     if len(left) != 1 or len(right) != 1:
         return []
     count = math.prod(kernel)
-    axes = (0,) if len(kernel) == 2 else (0, 1)
+    axes = (0,) if len(kernel) == 2 or kernel[:2] == (1, 1) else (0, 1)
     return [
         axis
         for axis in axes
