@@ -6,6 +6,8 @@ where no mapping is needed.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from converter.algebra.agreement import Agree
 from converter.algebra.base import Operation
 from converter.algebra.chain import chain
@@ -37,37 +39,16 @@ def make_copy_plan(source: Side, target: Side, *, dtype: DType | None = None) ->
     if source.manifest is None:
         raise ValueError("a plan needs the manifest of its source")
     manifest = source.manifest
-    problems: list[Problem] = []
-    steps: list[Step] = []
-    specs: list[TensorSpec] = []
-    dropped: list[Dropped] = []
     wanted = target.manifest if target.manifest is not None else manifest
     given = _given(manifest, wanted)
-    for spec in wanted:
-        name = given.get(spec.name)
-        if name is None:
-            problems.append(Problem("missing", spec.name, f"{source.label} has no such tensor"))
-            continue
-        found = manifest[name]
-        after = dtype if dtype is not None and spec.dtype.is_floating else spec.dtype
-        problem = _difference(found, spec, after, target)
-        if problem is not None:
-            problems.append(problem)
-            continue
-        operation: Operation = identity(found.shape)
-        if after != found.dtype:
-            operation = chain(operation, Cast(found.dtype, after))
-        steps.append(Step((name,), (spec.name,), operation, NAME, "", ""))
-        specs.append(TensorSpec(spec.name, spec.shape, after))
+    outcomes = [_copied(spec, given.get(spec.name), source, target, dtype) for spec in wanted]
     taken = set(given.values())
-    for name in [name for name in manifest.tensors if name not in taken]:
-        left = _without_place(name, given, wanted, target)
-        if isinstance(left, Step):
-            steps.append(left)
-        elif isinstance(left, Dropped):
-            dropped.append(left)
-        else:
-            problems.append(left)
+    outcomes += [
+        _without_place(name, given.get(wanted.ties.get(name, "")), manifest, target)
+        for name in manifest.tensors
+        if name not in taken
+    ]
+    problems = [one for one in outcomes if isinstance(one, Problem)]
     if problems:
         problems += [Problem("notice", target.label, text) for text in wanted.notices]
         raise PlanError(
@@ -75,8 +56,9 @@ def make_copy_plan(source: Side, target: Side, *, dtype: DType | None = None) ->
             problems,
             written="nothing",
         )
+    steps = tuple(one for one in outcomes if isinstance(one, Step))
     made = Manifest.of(
-        specs,
+        (_written(wanted[name], dtype) for step in steps for name in step.targets),
         family=target.family,
         layers=wanted.layers,
         ties=wanted.ties,
@@ -87,18 +69,42 @@ def make_copy_plan(source: Side, target: Side, *, dtype: DType | None = None) ->
         made,
         target.family,
         NAME,
-        tuple(steps),
-        dropped=tuple(dropped),
+        steps,
+        dropped=tuple(one for one in outcomes if isinstance(one, Dropped)),
         ties=dict(wanted.ties),
     )
 
 
+def _copied(
+    spec: TensorSpec, name: str | None, source: Side, target: Side, dtype: DType | None
+) -> Step | Dropped | Problem:
+    """Return how a tensor of the target is made of the source's tensor of this name."""
+    if name is None:
+        return Problem("missing", spec.name, f"{source.label} has no such tensor")
+    found = source.spec(name)
+    after = _written(spec, dtype).dtype
+    problem = _difference(found, spec, after, target)
+    if problem is not None:
+        return problem
+    operation: Operation = identity(found.shape)
+    if after != found.dtype:
+        operation = chain(operation, Cast(found.dtype, after))
+    return Step((name,), (spec.name,), operation, NAME, "", "")
+
+
+def _written(spec: TensorSpec, dtype: DType | None) -> TensorSpec:
+    """Return a tensor of the target in the type that is asked for, where it is a number's."""
+    return replace(spec, dtype=dtype) if dtype is not None and spec.dtype.is_floating else spec
+
+
 def _without_place(
-    name: str, given: dict[str, str], wanted: Manifest, target: Side
+    name: str, kept: str | None, manifest: Manifest, target: Side
 ) -> Step | Dropped | Problem:
     """Return what becomes of a source tensor that no target tensor is made of."""
-    kept = given.get(wanted.ties.get(name, ""))
     if kept is not None:
+        first, second = manifest[name], manifest[kept]
+        if (first.shape, first.dtype) != (second.shape, second.dtype):
+            return Problem("mismatched", name, f"is tied to '{kept}' in {target.label}")
         return Step((name, kept), (), Agree(), f"tied to '{kept}'", "", "")
     if name.endswith(_COUNTER) and target.family == "torch":
         return Dropped(name, "counts training steps; outputs do not depend on it")
