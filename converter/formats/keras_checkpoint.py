@@ -10,7 +10,6 @@ from converter.errors import UnsupportedFileError, UsageError
 from converter.formats.base import Checkpoint
 from converter.formats.hdf5_assembly import DatasetTree
 from converter.formats.hdf5_tree import Hdf5Tree
-from converter.formats.keras_1_config import upgrade
 from converter.formats.keras_config import ConfigLayer, parse_architecture
 from converter.formats.keras_groups import VARS, build_groups
 from converter.formats.keras_layers import MisfitError
@@ -203,9 +202,10 @@ def given_architecture(path: str | Path | None) -> Architecture | None:
     return Architecture(data.decode("utf-8"), model, path)
 
 
-def upgraded(architecture: Architecture, path: Path) -> Architecture:
-    """Return an architecture of Keras 1 in the words of Keras 3; any other stays as it is."""
-    text = upgrade(architecture.text, path)
+def reworded(architecture: Architecture, text: str, path: Path) -> Architecture:
+    """Return an architecture whose text was put in the words of a newer Keras."""
+    if text == architecture.text:
+        return architecture
     model = parse_architecture(text.encode(), what="the architecture", path=path)
     return Architecture(text, model, architecture.path)
 

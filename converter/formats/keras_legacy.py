@@ -20,6 +20,7 @@ from converter.errors import CheckpointError, CorruptFileError, UnsupportedFileE
 from converter.formats.hdf5_assembly import AssembledTree, DatasetTree
 from converter.formats.hdf5_tree import Hdf5Tree
 from converter.formats.keras_1 import Reading, is_keras_1, upgrade_weights
+from converter.formats.keras_1_config import upgrade
 from converter.formats.keras_1_features import move_features
 from converter.formats.keras_checkpoint import (
     Architecture,
@@ -27,9 +28,10 @@ from converter.formats.keras_checkpoint import (
     given_architecture,
     provenance_of,
     refuse_select,
-    upgraded,
+    reworded,
 )
 from converter.formats.keras_config import missing_architecture, parse_architecture
+from converter.formats.keras_cudnn import translate_config, translate_weights
 from converter.formats.keras_layers import MisfitError
 from converter.formats.keras_legacy_tree import TOP_LEVEL, LegacyTree, name_legacy
 from converter.formats.source_file import SourceFile
@@ -37,6 +39,8 @@ from converter.formats.wording import cannot_read, quoted
 from converter.tensors.manifest import Manifest
 
 _MODEL_GROUP = "model_weights"
+
+Weights = Mapping[str, list[tuple[str, str]]]
 
 
 class KerasLegacy(KerasFileCheckpoint):
@@ -76,7 +80,7 @@ class KerasLegacy(KerasFileCheckpoint):
     def _read(self, given: Architecture | None) -> None:
         self._group = _MODEL_GROUP if _MODEL_GROUP in self._tree.groups else ""
         attributes, root = self._tree.groups[self._group], self._tree.groups[""]
-        weights = self._weights(_texts(attributes, "layer_names"))
+        weights: Weights = self._weights(_texts(attributes, "layer_names"))
         version = _text(attributes, "keras_version")
         notices: list[str] = []
         architecture = given or self._architecture(notices)
@@ -86,6 +90,7 @@ class KerasLegacy(KerasFileCheckpoint):
             version = _text(root, "keras_version") or "1"
         else:
             refuse_select(self.path, self._select)
+            weights, architecture = self._without_cudnn(weights, architecture, notices)
             found = self._name(weights, architecture, notices)
         self._places = {name: (self._shown, dataset) for name, dataset in found.datasets.items()}
         metadata = provenance_of(root)
@@ -110,15 +115,29 @@ class KerasLegacy(KerasFileCheckpoint):
             backend=None if is_old else _text(attributes, "backend"),
         )
 
+    def _without_cudnn(
+        self, weights: Weights, architecture: Architecture | None, notices: list[str]
+    ) -> tuple[Weights, Architecture | None]:
+        """Make layers of CuDNN those that they stand for; ``self._shown`` has their values."""
+        weights, made, layers = translate_weights(weights, self._tree.datasets)
+        if layers:
+            shown = ", ".join(map(quoted, layers[:5]))
+            notices.append(f"CuDNN layers have the names and layouts of LSTM and GRU: {shown}.")
+            self._shown = AssembledTree(self._tree, made)
+        if architecture is not None:
+            architecture = reworded(architecture, translate_config(architecture.text), self.path)
+        return weights, architecture
+
     def _name_old(
         self,
-        weights: Mapping[str, list[tuple[str, str]]],
+        weights: Weights,
         architecture: Architecture | None,
         notices: list[str],
     ) -> LegacyTree:
         """Name what Keras 1 wrote; ``self._shown`` then has what its arrays become."""
         if architecture is not None:
-            architecture = upgraded(architecture, self.path)
+            text = upgrade(architecture.text, self.path)
+            architecture = reworded(architecture, text, self.path)
         old = upgrade_weights(
             weights,
             self._tree.datasets,
@@ -177,7 +196,7 @@ class KerasLegacy(KerasFileCheckpoint):
 
     def _name(
         self,
-        weights: Mapping[str, list[tuple[str, str]]],
+        weights: Weights,
         architecture: Architecture | None,
         notices: list[str],
         classes: Mapping[str, str] | None = None,
