@@ -18,6 +18,9 @@ MEMORY = 400 * 2**20
 SECONDS = 10
 
 
+LARGE = "\x8a\x08" + "\xff" * 7 + "\x7f"  # 2**63 - 1
+
+
 def saved(folder, data):
     path = folder / "w.pkl"
     path.write_bytes(data if isinstance(data, bytes) else data.encode("latin-1"))
@@ -115,6 +118,7 @@ class TestLies:
             {"shape": "\x8a\x08" + "\xff" * 7 + "\x7f"},
             {"shape": "K\x00\x8a\x08" + "\xff" * 7 + "\x7f" + "\x8a\x08" + "\xff" * 7 + "\x7f"},
             {"shape": "K\x01" * 65},
+            {"shape": f"K\0{LARGE}{LARGE}", "raw": "C\0"},
             {"dtype": "O8"},
             {"dtype": "V4"},
             {"dtype": "f3"},
@@ -155,6 +159,12 @@ class TestLies:
     def test_an_array_of_joblib_that_is_not_what_it_says_is_refused(self, tmp_path, lie):
         with pytest.raises(CheckpointError):
             open_checkpoint(saved(tmp_path, joblib_code(**lie)))
+
+    def test_an_array_that_is_described_twice_is_refused(self, tmp_path):
+        start, state = array_code()[:-2].split("R(", 1)
+        code = f"{start}R({state}({state}a."
+        with pytest.raises(CorruptFileError, match="an array is filled twice"):
+            open_checkpoint(saved(tmp_path, code))
 
     def test_an_array_that_is_never_described_is_refused(self, tmp_path):
         code = array_code()

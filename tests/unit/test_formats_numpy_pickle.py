@@ -23,6 +23,11 @@ from converter.tensors.dtype import get_dtype
 from converter.tensors.manifest import Manifest
 from converter.tensors.spec import TensorSpec
 
+
+class Subclass(np.ndarray):
+    """Whatever else it means than an array is lost on us."""
+
+
 every_protocol = pytest.mark.parametrize("protocol", range(6))
 
 
@@ -177,9 +182,11 @@ class TestRefusals:
     def test_an_array_of_no_numbers(self, tmp_path, array):
         assert "does not hold plain numbers" in self.refused(tmp_path, [array])
 
-    def test_a_subclass(self, tmp_path):
-        masked = np.ma.masked_array(np.ones(3), [0, 1, 0])
-        assert "no array of NumPy" in self.refused(tmp_path, [np.ones(2), masked])
+    @pytest.mark.parametrize(
+        "array", [np.ma.masked_array(np.ones(3), [0, 1, 0]), np.ones(3).view(Subclass)]
+    )
+    def test_a_subclass(self, tmp_path, array):
+        assert "no array of NumPy" in self.refused(tmp_path, [np.ones(2), array])
 
     def test_something_else_in_a_list_would_shift_its_positions(self, tmp_path):
         assert self.refused(tmp_path, [np.ones(2), None]) == (
