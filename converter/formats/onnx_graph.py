@@ -21,7 +21,7 @@ MAX_DEPTH = 20  # of graphs in graphs
 _MAX_NOTE_BYTES = 10_000
 # What they cost later on, in fields: names are found for them.
 _NODE_COST = 3
-_TENSOR_COST = 20
+_TENSOR_COST = 12
 # Notes of a node that are read; the others hold stack traces, and are long.
 NAME_SCOPES = "pkg.torch.onnx.name_scopes"
 REWRITE_RULE = "pkg.onnxscript.rewriter.rule_name"

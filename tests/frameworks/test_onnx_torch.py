@@ -244,3 +244,24 @@ def test_an_exported_graph_replaces_itself(exported, tmp_path):
     with torch.no_grad():
         np.testing.assert_allclose(run(like), net(tokens()).numpy(), rtol=1e-4, atol=1e-5)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["m.onnx", "m.onnx.data", "new.pt"]
+
+
+def test_what_keras_exports_holds_its_values_under_names_of_the_file(tmp_path):
+    """Keras' torch backend names nothing; a Dense is (out, in) all the same."""
+    keras = pytest.importorskip("keras")
+    model = keras.Sequential([keras.Input((4,), batch_size=3), keras.layers.Dense(7, name="fc")])
+    random = np.random.default_rng(5)
+    kernel, bias = (random.normal(size=size).astype(np.float32) for size in ((4, 7), (7,)))
+    model(np.zeros((3, 4), np.float32))  # Keras exports what was called
+    model.set_weights([kernel, bias])
+    path = tmp_path / "keras.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's exporter, as above
+        model.export(path, format="onnx", verbose=False)
+    with OnnxCheckpoint(path) as found:
+        values = {spec.shape: found.read(spec.name) for spec in found.manifest}
+        assert set(values) == {(7, 4), (7,)}
+        assert np.array_equal(values[7, 4], kernel.T)
+        assert np.array_equal(values[7,], bias)
+        (notice,) = found.manifest.notices
+        assert "named by nothing but the file" in notice

@@ -292,6 +292,44 @@ def test_folding_that_names_say_is_recognised(tmp_path):
         assert found.manifest.notices[0].startswith("BatchNormalization was folded into")
 
 
+def test_folding_that_the_exporter_notes_is_recognised(tmp_path):
+    """With a bias of its own the convolution keeps both names, and only the note says it."""
+    arrays = {"c.weight": floats(4, 3, 1, 1), "c.bias": floats(4)}
+    node = helper.make_node("Conv", ["x", *arrays], ["y"], name="node_conv")
+    node.metadata_props.add(
+        key="pkg.onnxscript.rewriter.rule_name", value="Other, FuseBatchNormIntoConv"
+    )
+    initializers = [tensor(key, value) for key, value in arrays.items()]
+    path = save(tmp_path / "a.onnx", model([node], initializers, producer="pytorch"))
+    with OnnxCheckpoint(path) as found:
+        assert found.found.folded == ["c"]
+        assert found.manifest.notices[0].startswith("BatchNormalization was folded into 'c'")
+
+
+def test_a_further_name_that_an_identity_gives_is_a_tie(tmp_path):
+    """PyTorch's older exporter merges equal arrays and keeps the second name in this way."""
+    nodes = [
+        helper.make_node("Identity", ["one.gain"], ["two.gain"]),
+        helper.make_node("Mul", ["x", "one.gain"], ["h"], name="/one/Mul"),
+        helper.make_node("Mul", ["h", "two.gain"], ["y"], name="/two/Mul"),
+    ]
+    made = model(nodes, [tensor("one.gain", floats(3))], producer="pytorch")
+    with OnnxCheckpoint(save(tmp_path / "a.onnx", made)) as found:
+        assert found.manifest.ties == {"two.gain": "one.gain"}
+        assert np.array_equal(found.read("two.gain"), found.read("one.gain"))
+
+
+def test_a_writer_that_lacks_a_value_is_refused(tmp_path):
+    initializers = [tensor("a.weight", floats(2)), tensor("b.weight", floats(2))]
+    path = save(tmp_path / "a.onnx", model(initializers=initializers))
+    with OnnxCheckpoint(path) as like, pytest.raises(WriteError) as error:
+        create_writer(
+            "onnx", tmp_path, "b.onnx", Manifest.of([like.manifest["a.weight"]]), like=like
+        )
+    assert error.value.facts == (("missing", "'b.weight'"),)
+    assert not (tmp_path / "b.onnx").exists()
+
+
 def test_types_that_are_not_converted_are_left_out_and_said(tmp_path):
     texts = helper.make_tensor("labels.names", TensorProto.STRING, [2], [b"cat", b"dog"])
     made = model(initializers=[texts, tensor("a.weight", floats(2))])
