@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from converter.formats.hdf5_types import Hdf5Dataset
+from converter.formats.hdf5_types import ElementType, Hdf5Dataset
 from converter.tensors.dtype import Array, Shape
 
 Combine = Callable[[Sequence[Array]], Array]
@@ -40,11 +40,36 @@ class Assembly:
         sources: Paths of the datasets that it is made of, all of one type.
         shape: Its shape.
         combine: Makes it from their values; the result may be a view of them.
+        element: Its element type, or ``None`` for that of the first dataset.
     """
 
     sources: tuple[str, ...]
     shape: Shape
     combine: Combine
+    element: ElementType | None = None
+
+
+class JoinedTree:
+    """The datasets of several files as one tree.
+
+    Attributes:
+        datasets: Path to dataset.
+    """
+
+    datasets: Mapping[str, Hdf5Dataset]
+
+    def __init__(self, owners: Mapping[str, DatasetTree]) -> None:
+        """Take the tree of each path."""
+        self._owners = owners
+        self.datasets = {path: tree.datasets[path] for path, tree in owners.items()}
+
+    def read(self, path: str) -> Array:
+        """Return the values of one dataset."""
+        return self._owners[path].read(path)
+
+    def release(self, path: str) -> None:
+        """Give back the memory that reading took."""
+        self._owners[path].release(path)
 
 
 class AssembledTree:
@@ -60,7 +85,9 @@ class AssembledTree:
         """Take a tree, and what is made of it under paths of their own."""
         self._tree = tree
         self._made = made
-        elements = {path: tree.datasets[one.sources[0]].element for path, one in made.items()}
+        elements = {
+            path: one.element or tree.datasets[one.sources[0]].element for path, one in made.items()
+        }
         self.datasets = {
             **tree.datasets,
             **{

@@ -19,7 +19,6 @@ from converter.formats.keras_checkpoint import (
     Architecture,
     KerasStoreCheckpoint,
     given_architecture,
-    refuse_select,
 )
 from converter.formats.keras_config import missing_architecture, parse_architecture
 from converter.formats.source_file import MAX_JSON_BYTES, SourceFile, strict_json
@@ -35,7 +34,7 @@ class KerasArchive(KerasStoreCheckpoint):
 
     Args:
         path: The file.
-        select: Nothing can be selected; refused when given.
+        select: ``"dequantized"`` for the numbers that the codes of quantised layers stand for.
         architecture: A JSON file with an architecture to use instead of the one inside.
 
     Raises:
@@ -49,8 +48,7 @@ class KerasArchive(KerasStoreCheckpoint):
         select: str | None = None,
         architecture: str | Path | None = None,
     ) -> None:
-        refuse_select(path, select)
-        super().__init__(path, "keras")
+        super().__init__(path, "keras", select)
         given = given_architecture(architecture)
         self._tree: Hdf5Tree | None = None
         self._source = SourceFile(self.path)

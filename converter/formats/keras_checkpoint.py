@@ -8,11 +8,12 @@ from pathlib import Path
 
 from converter.errors import UnsupportedFileError, UsageError
 from converter.formats.base import Checkpoint
-from converter.formats.hdf5_assembly import DatasetTree
+from converter.formats.hdf5_assembly import AssembledTree, DatasetTree, JoinedTree
 from converter.formats.hdf5_tree import Hdf5Tree
 from converter.formats.keras_config import ConfigLayer, parse_architecture
 from converter.formats.keras_groups import VARS, build_groups
 from converter.formats.keras_layers import MisfitError
+from converter.formats.keras_quantized import dequantize, wants_dequantized
 from converter.formats.keras_tree import NamedTree, name_tree
 from converter.formats.source_file import MAX_JSON_BYTES, SourceFile
 from converter.formats.wording import cannot_read, quoted
@@ -100,6 +101,15 @@ class KerasFileCheckpoint(Checkpoint):
 class KerasStoreCheckpoint(KerasFileCheckpoint):
     """Tensors in the layout of Keras 3: numbered variables below groups."""
 
+    def __init__(self, path: str | Path, format_id: str, select: str | None) -> None:
+        """Start empty; ``select`` may ask for the numbers that quantised layers stand for.
+
+        Raises:
+            UsageError: If it asks for anything else.
+        """
+        super().__init__(path, format_id)
+        self._dequantizes = wants_dequantized(self.path.name, select)
+
     def fill(
         self,
         trees: Iterable[Hdf5Tree],
@@ -137,7 +147,10 @@ class KerasStoreCheckpoint(KerasFileCheckpoint):
                     name = attributes.get("name")
                     names[path] = name if isinstance(name, str) else names.get(path)
         found, said = self._name(owners, names, architecture)
-        self._places = {name: (owners[path], path) for name, path in found.datasets.items()}
+        shown: DatasetTree = JoinedTree(owners)
+        if self._dequantizes:
+            shown = AssembledTree(shown, dequantize(found, shown.datasets, self.path.name))
+        self._places = {name: (shown, path) for name, path in found.datasets.items()}
         self._manifest = Manifest.of(
             self.specs(self._places),
             family="keras",
@@ -148,7 +161,8 @@ class KerasStoreCheckpoint(KerasFileCheckpoint):
         self._structure = KerasStructure(
             store=found.store,
             groups=found.groups,
-            config=architecture.text if architecture is not None else None,
+            # The architecture asks for codes, which a file of numbers does not hold.
+            config=None if architecture is None or self._dequantizes else architecture.text,
             metadata=metadata_text,
             keras_version=metadata.get("keras_version"),
             copies=found.copies,

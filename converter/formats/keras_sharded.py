@@ -19,7 +19,6 @@ from converter.formats.keras_checkpoint import (
     PROVENANCE,
     KerasStoreCheckpoint,
     given_architecture,
-    refuse_select,
 )
 from converter.formats.source_file import MAX_JSON_BYTES, SourceFile, strict_json
 from converter.formats.wording import cannot_read, quoted
@@ -30,7 +29,7 @@ class KerasSharded(KerasStoreCheckpoint):
 
     Args:
         path: The index, ``x.weights.json``.
-        select: Nothing can be selected; refused when given.
+        select: ``"dequantized"`` for the numbers that the codes of quantised layers stand for.
         architecture: A JSON file with the architecture, or ``None``.
 
     Raises:
@@ -45,8 +44,7 @@ class KerasSharded(KerasStoreCheckpoint):
         select: str | None = None,
         architecture: str | Path | None = None,
     ) -> None:
-        refuse_select(path, select)
-        super().__init__(path, "keras_sharded")
+        super().__init__(path, "keras_sharded", select)
         given = given_architecture(architecture)
         self._sources: list[SourceFile] = []
         self._trees: list[Hdf5Tree] = []

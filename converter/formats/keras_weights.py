@@ -13,7 +13,6 @@ from converter.formats.keras_checkpoint import (
     KerasStoreCheckpoint,
     given_architecture,
     provenance_of,
-    refuse_select,
 )
 from converter.formats.source_file import SourceFile
 
@@ -23,7 +22,7 @@ class KerasWeights(KerasStoreCheckpoint):
 
     Args:
         path: The file.
-        select: Nothing can be selected; refused when given.
+        select: ``"dequantized"`` for the numbers that the codes of quantised layers stand for.
         architecture: A JSON file with the architecture, or ``None``.
 
     Raises:
@@ -37,8 +36,7 @@ class KerasWeights(KerasStoreCheckpoint):
         select: str | None = None,
         architecture: str | Path | None = None,
     ) -> None:
-        refuse_select(path, select)
-        super().__init__(path, "keras_weights")
+        super().__init__(path, "keras_weights", select)
         given = given_architecture(architecture)
         self._source = SourceFile(self.path)
         try:

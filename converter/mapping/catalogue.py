@@ -19,6 +19,7 @@ from converter.mapping.einsum import einsum_patterns
 from converter.mapping.keras_classes import Config, KerasClass, KerasClasses, Variable
 from converter.mapping.kind_entries import Entry
 from converter.mapping.places import catalogue_path
+from converter.mapping.quantized import refuse_quantized
 from converter.mapping.rules import Kind, Slot
 from converter.mapping.sub_layers import Part, sub_layers
 from converter.mapping.variables import layer_names, variables_by_name, variables_in_store
@@ -128,11 +129,13 @@ class Catalogue:
             ``None`` where the class is not known or its config leaves the choice open.
 
         Raises:
-            MappingError: If no PyTorch module can be equal to the layer; the message says why.
+            MappingError: If no PyTorch module can be equal to the layer, or it is quantised; the
+                message says why.
         """
         one = self._classes.find(layer.class_name)
         if one is None:
             return None
+        refuse_quantized(layer)
         below = [_below(layer, name) for name in layer.tensors.values()]
         names = layer_names(self._classes, one, below)
         return self._choose(layer, one, layer.config, names)

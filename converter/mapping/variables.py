@@ -19,6 +19,7 @@ from converter.mapping.keras_classes import (
     Presence,
     Variable,
 )
+from converter.mapping.quantized import quantized_variables, scheme_of
 from converter.mapping.sub_layers import Part, sub_layers
 
 
@@ -58,8 +59,10 @@ def variables_in_store(
         possibility fits.
     """
     one = classes.find(class_name)
-    if one is None or _is_quantized(config):
+    if one is None:
         return None
+    if scheme_of(config) is not None:
+        return quantized_variables(one.name, config, stores)
     if one.is_keyed:
         return _keyed(stores)
     actual = {_public(store): store for store in stores}
@@ -90,7 +93,7 @@ def variables_by_name(
         possibility fits.
     """
     one = classes.find(class_name)
-    if one is None or _is_quantized(config):
+    if one is None or scheme_of(config) is not None:
         return None
     if one.is_keyed:
         return {name: Variable(name, name, f"vars/{name}") for name in names}
@@ -126,17 +129,6 @@ def layer_names(classes: KerasClasses, one: KerasClass, names: Sequence[str]) ->
         if "/" in rest[0]:
             found.setdefault(f"{child.store}/cell", rest[0].partition("/")[0])
     return found
-
-
-def _is_quantized(config: Config) -> bool:
-    """Whether the variables are not those of the catalogue, whatever their number.
-
-    Source: keras 3.15.1, keras/src/dtype_policies/dtype_policy.py.
-    """
-    policy = config.get("dtype")
-    if isinstance(policy, Mapping):
-        return "Quantized" in str(policy.get("class_name"))
-    return isinstance(policy, str) and "_from_" in policy
 
 
 def _keyed(stores: Collection[str]) -> tuple[Variable, ...] | None:

@@ -23,6 +23,8 @@ import converter
 pytestmark = pytest.mark.frameworks
 
 INPUTS, UNITS, STEPS = 3, 5, 4
+FOLDER = Path(__file__).parents[2] / ".." / "shared" / "checkpoints"
+TEXTGENRNN = FOLDER / "textgenrnn-default.weights.legacy.hdf5"
 
 
 def arrays(gates: int, seed: int = 0) -> dict[str, np.ndarray]:
@@ -60,13 +62,14 @@ def model_config(class_name: str, layer: str) -> dict:
 def cudnn(gates: int, weights: dict[str, np.ndarray]) -> torch.nn.Module:
     """Return the module that has the numbers of each gate as CuDNN reads them: row by row."""
     order = [0, 1, 2, 3] if gates == 4 else [1, 0, 2]  # Keras has z r h, CuDNN has r z h
-    net = (torch.nn.LSTM if gates == 4 else torch.nn.GRU)(INPUTS, UNITS, batch_first=True)
+    inputs, units = len(weights["kernel"]), len(weights["recurrent_kernel"])
+    net = (torch.nn.LSTM if gates == 4 else torch.nn.GRU)(inputs, units, batch_first=True)
     state = {}
     for name, key in (("kernel", "weight_ih_l0"), ("recurrent_kernel", "weight_hh_l0")):
         parts = np.split(weights[name], gates, axis=1)
-        rows = [parts[at].ravel().reshape(UNITS, -1) for at in order]
+        rows = [parts[at].ravel().reshape(units, -1) for at in order]
         state[key] = torch.from_numpy(np.concatenate(rows))
-    halves = weights["bias"].reshape(2, gates, UNITS)[:, order]
+    halves = weights["bias"].reshape(2, gates, units)[:, order]
     state["bias_ih_l0"], state["bias_hh_l0"] = map(torch.from_numpy, halves.reshape(2, -1).copy())
     net.load_state_dict(state)
     return net
@@ -128,6 +131,19 @@ def test_both_directions(tmp_path: Path) -> None:
     expected = [last(cudnn(4, there), x), last(cudnn(4, back), x[:, ::-1].copy())]
     found_output = model.predict(x, verbose=0)
     assert np.abs(found_output - np.concatenate(expected, axis=-1)).max() < 1e-6
+
+
+@pytest.mark.skipif(not TEXTGENRNN.is_file(), reason="the shared checkpoints are not there")
+def test_a_file_of_a_stranger_that_says_only_by_its_shapes_that_cudnn_wrote_it() -> None:
+    with h5py.File(TEXTGENRNN) as file:
+        weights = {name: file[f"rnn_1/rnn_1/{name}:0"][()] for name in arrays(4)}
+    x = values(3, STEPS, 100)
+    net = cudnn(4, weights)
+    expected = last(net, x)
+    state = converter.plan(TEXTGENRNN).state_dict()
+    mine = {key.removeprefix("rnn_1."): one for key, one in state.items() if "rnn_1." in key}
+    net.load_state_dict(mine)
+    assert np.abs(last(net, x) - expected).max() < 1e-6
 
 
 def test_a_gru_of_keras_is_not_taken_for_one_of_cudnn(tmp_path: Path) -> None:

@@ -162,7 +162,9 @@ def test_quantized_and_adapted_layers_are_not_taken_for_plain_ones():
     layer(np.zeros((3, 8), "float32"))
     layer.quantize("int8")
     config = keras.saving.serialize_keras_object(layer)["config"]
-    assert catalogue.variables("Dense", config, ["vars/0", "vars/1"]) is None
+    found = catalogue.variables("Dense", config, ["vars/0", "vars/1"])
+    assert [one.path for one in found] == ["kernel", "kernel_scale"]
+    assert catalogue.variables("Dense", config, ["vars/0"]) is None
     names = [variable.name for variable in layer.weights]
     assert catalogue.named_variables("Dense", {}, names) is None
     layer = layers.Dense(4)

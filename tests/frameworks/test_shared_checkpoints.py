@@ -19,9 +19,10 @@ import converter
 
 FOLDER = Path(__file__).parents[2] / ".." / "shared" / "checkpoints"
 KERAS = (".h5", ".hdf5", ".keras")
-# Their arrays are joined, turned and reordered: see test_keras_files_keras_1.py.
-KERAS_1 = frozenset(
+# Their arrays are joined, turned and reordered: see test_keras_files_keras_1.py and _cudnn.py.
+REORDERED = frozenset(
     {
+        "textgenrnn-default.weights.legacy.hdf5",
         "dl4j-batch_to_conv2d_tensorflow_1.h5",
         "dl4j-bidirectional_lstm_no_return_sequences_theano_1.h5",
         "dl4j-embedding_lstm_tensorflow_1.h5",
@@ -40,7 +41,7 @@ def keras_files() -> list[Path]:
 
 
 def legacy_files() -> list[Path]:
-    return [path for path in keras_files() if path.name not in KERAS_1 and h5py.is_hdf5(path)]
+    return [path for path in keras_files() if path.name not in REORDERED and h5py.is_hdf5(path)]
 
 
 def weights_by_name(path: Path) -> dict[str, np.ndarray]:

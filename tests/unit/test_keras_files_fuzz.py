@@ -5,7 +5,6 @@ The known killers of HDF5 are written out one by one. Each test was seen to fail
 
 import io
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -99,12 +98,11 @@ def read(path: Path, **options: str) -> None:
 
 
 def survives(path: Path) -> None:
-    """Read a file to its end or to an error of our own, within the limits."""
+    """Read a file to its end or to an error of our own, in the time that it has."""
     started = time.monotonic()
     with suppress(ConverterError):
         read(path)
     assert time.monotonic() - started < MAX_SECONDS
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < MAX_BYTES
 
 
 FUZZ = settings(
@@ -187,8 +185,8 @@ def huge_shape(file: h5py.File, folder: Path) -> None:
 
 def deflate_bomb(file: h5py.File, folder: Path) -> None:
     group = file.create_group("layers/dense_1/vars")
-    zeros = np.zeros(2**27, np.float32)
-    group.create_dataset("0", data=zeros, chunks=(2**24,), compression="gzip")
+    zeros = np.zeros(2**25, np.float32)
+    group.create_dataset("0", data=zeros, chunks=(2**22,), compression="gzip")
 
 
 def missing_chunks(file: h5py.File, folder: Path) -> None:
@@ -227,33 +225,37 @@ def test_known_killers_are_refused_by_name(
     assert time.monotonic() - started < MAX_SECONDS
 
 
-def test_refusing_takes_little_memory(tmp_path: Path) -> None:
-    """All killers in a fresh process, whose peak is then its own."""
+PROGRAM = """
+import re, resource, sys, converter
+for path in sys.argv[1:]:
+    try:
+        with converter.open(path) as found:
+            for name in found.manifest.tensors:
+                found.read(name).tobytes()
+    except converter.ConverterError:
+        continue
+status = open("/proc/self/status").read()
+own = int(re.search(r"VmHWM:\\s+([0-9]+)", status)[1])
+print(max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+"""
+
+
+def test_hostile_and_damaged_files_take_little_memory(tmp_path: Path) -> None:
+    """In a fresh process: what a child has at its most counts what its parent had."""
     for make in KILLERS:
         with h5py.File(tmp_path / f"{make.__name__}.weights.h5", "w") as file:
             layer(file)
             make(file, tmp_path)
-    program = (
-        "import resource, sys, converter\n"
-        "for path in sys.argv[1:]:\n"
-        "    try:\n"
-        "        converter.open(path)\n"
-        "    except converter.UnsafeFileError:\n"
-        "        continue\n"
-        "    raise SystemExit(path)\n"
-        "own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "below = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss\n"
-        "print(max(own, below))\n"
-    )
+    random = np.random.default_rng(4)
+    for number in range(60):
+        damaged = bytearray(content("a.weights.h5"))
+        for place in random.integers(0, len(damaged), 3):
+            damaged[place] ^= 0xFF
+        (tmp_path / f"{number}.weights.h5").write_bytes(damaged)
     files = [str(path) for path in tmp_path.glob("*.weights.h5")]
-    ran = subprocess.run(
-        [sys.executable, "-c", program, *files],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    assert len(files) == len(KILLERS)
+    command = [sys.executable, "-c", PROGRAM, *files]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True)
+    assert len(files) == len(KILLERS) + 60
     assert int(ran.stdout) * 1024 < MAX_BYTES
 
 
@@ -276,7 +278,6 @@ def test_memory_that_hdf5_wants_is_limited_where_it_is_tried(tmp_path: Path) -> 
         if before is not None:
             os.environ["PYTHONPATH"] = before
     assert str(refused.value) == "cannot read 'a.h5': HDF5 says: MemoryError"
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < MAX_BYTES
 
 
 def test_an_attribute_whose_name_is_no_utf_8_is_left_out(tmp_path: Path) -> None:

@@ -1,0 +1,161 @@
+"""Quantised Keras layers: their variables by name, and the numbers that their codes mean.
+
+The layer itself is the judge: what is read as numbers computes what the quantised layer computes.
+"""
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from keras.quantizers import Int4QuantizationConfig, Int8QuantizationConfig
+
+import converter
+
+pytestmark = pytest.mark.frameworks
+
+INT8 = "int8"
+INT4 = "int4"
+BLOCKS = "int4 in blocks"
+FLOAT8 = "float8"
+
+LAYERS: dict[str, tuple[tuple[int, ...], Callable[[], keras.Layer]]] = {
+    "dense": ((6,), lambda: layers.Dense(11, name="d")),
+    "dense-without-bias": ((6,), lambda: layers.Dense(11, use_bias=False, name="d")),
+    "einsum": (
+        (4, 6),
+        lambda: layers.EinsumDense(
+            "abc,cde->abde", output_shape=(None, 2, 5), bias_axes="de", name="d"
+        ),
+    ),
+    "einsum-to-fewer": (
+        (4, 2, 5),
+        lambda: layers.EinsumDense("abcd,cde->abe", (None, 7), bias_axes="e", name="d"),
+    ),
+    "embedding": ((4,), lambda: layers.Embedding(12, 7, name="d")),
+    "reversible": ((4,), lambda: layers.ReversibleEmbedding(12, 7, name="d")),
+    "reversible-untied": (
+        (4,),
+        lambda: layers.ReversibleEmbedding(12, 7, tie_weights=False, name="d"),
+    ),
+}
+NO_RULE = {("einsum", INT4), ("einsum", BLOCKS), ("einsum-to-fewer", INT4),
+           ("einsum-to-fewer", BLOCKS)}  # fmt: skip
+
+
+def quantised(name: str, scheme: str) -> keras.Model:
+    shape, build = LAYERS[name]
+    model = keras.Sequential([keras.Input(shape), build()])
+    random = np.random.default_rng(5)
+    model.set_weights([random.normal(size=one.shape) for one in model.get_weights()])
+    if scheme == INT8:  # weights only: activations would be rounded too
+        model.layers[-1].quantize(config=Int8QuantizationConfig(activation_quantizer=None))
+    elif scheme == FLOAT8:
+        model.layers[-1].quantize("float8")
+    else:
+        size = 3 if scheme == BLOCKS else -1
+        model.layers[-1].quantize(config=Int4QuantizationConfig(block_size=size))
+    return model
+
+
+def inputs(name: str) -> np.ndarray:
+    shape = LAYERS[name][0]
+    random = np.random.default_rng(6)
+    if "e" in name and LAYERS[name][0] == (4,):
+        return random.integers(0, 12, (3, *shape))
+    return random.normal(size=(3, *shape)).astype(np.float32)
+
+
+CASES = [(name, scheme) for name in LAYERS for scheme in (INT8, INT4, BLOCKS)]
+
+
+@pytest.mark.parametrize(("name", "scheme"), [*CASES, ("dense", FLOAT8), ("einsum", FLOAT8)])
+def test_variables_have_the_names_and_the_order_of_the_layer(
+    name: str, scheme: str, tmp_path: Path
+) -> None:
+    model = quantised(name, scheme)
+    model.save(tmp_path / "m.keras")
+    with converter.open(tmp_path / "m.keras") as found:
+        expected = [weight.path.partition("/")[2] for weight in model.weights]
+        assert list(found.manifest.tensors) == expected
+        for one, array in zip(found.manifest.tensors, model.get_weights(), strict=True):
+            assert found.read(one).tobytes() == array.tobytes(), one
+
+
+@pytest.mark.parametrize(("name", "scheme"), [case for case in CASES if case not in NO_RULE])
+def test_numbers_compute_what_the_quantised_layer_computes(
+    name: str, scheme: str, tmp_path: Path
+) -> None:
+    model = quantised(name, scheme)
+    model.save(tmp_path / "m.keras")
+    x = inputs(name)
+    shape, build = LAYERS[name]
+    plain = keras.Sequential([keras.Input(shape), build()])
+    with converter.open(tmp_path / "m.keras", select="dequantized") as found:
+        assert found.manifest.notices[-1] == (
+            "codes of quantised layers are given as the numbers they mean: 'd'."
+        )
+        names = [weight.path.partition("/")[2] for weight in plain.weights]
+        assert set(names) == set(found.manifest.tensors)
+        assert {spec.dtype.name for spec in found.manifest} == {"float32"}
+        plain.set_weights([found.read(one) for one in names])
+    expected = model.predict(x, verbose=0)
+    error = np.abs(plain.predict(x, verbose=0) - expected).max()
+    assert error <= 3e-5 * np.abs(expected).max()
+    if name == "reversible-untied":
+        y = np.random.default_rng(7).normal(size=(3, 7)).astype(np.float32)
+        expected, got = (
+            keras.ops.convert_to_numpy(one.layers[-1](y, reverse=True)) for one in (model, plain)
+        )
+        assert np.abs(got - expected).max() <= 3e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(("name", "scheme"), sorted(NO_RULE))
+def test_what_was_flattened_before_it_was_packed_is_refused(
+    name: str, scheme: str, tmp_path: Path
+) -> None:
+    quantised(name, scheme).save(tmp_path / "m.keras")
+    with pytest.raises(converter.UnsupportedFileError) as refused:
+        converter.open(tmp_path / "m.keras", select="dequantized")
+    assert refused.value.summary == (
+        "cannot read 'm.keras' as numbers: no rule is known for 'd', a EinsumDense quantised by "
+        "int4"
+    )
+
+
+def test_float8_numbers_are_the_kernel_itself(tmp_path: Path) -> None:
+    model = quantised("dense", FLOAT8)
+    model.save(tmp_path / "m.keras")
+    with converter.open(tmp_path / "m.keras", select="dequantized") as found:
+        assert list(found.manifest.tensors) == ["d/kernel", "d/bias"]
+        assert np.array_equal(found.read("d/kernel"), model.get_weights()[0])
+
+
+def test_conversion_by_kind_refuses_codes_and_names_the_scheme(tmp_path: Path) -> None:
+    quantised("dense", INT8).save(tmp_path / "m.keras")
+    with pytest.raises(converter.ConverterError) as refused:
+        converter.convert(tmp_path / "m.keras", tmp_path / "m.safetensors")
+    assert "cannot convert 'd' (Dense): it is quantised by int8, and its numbers are codes" in str(
+        refused.value
+    )
+    assert "--select dequantized" in str(refused.value)
+    with converter.open(tmp_path / "m.keras", select="dequantized") as found:
+        kernel = np.array(found.read("d/kernel"))
+        converter.convert(found, tmp_path / "m.safetensors")
+    with converter.open(tmp_path / "m.safetensors") as written:
+        assert np.array_equal(written.read("d.weight"), kernel.T)
+
+
+def test_there_must_be_something_to_make_numbers_of(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(3, name="d")])
+    model.save(tmp_path / "m.keras")
+    with pytest.raises(converter.UsageError, match="no layer is quantised"):
+        converter.open(tmp_path / "m.keras", select="dequantized")
+    with pytest.raises(converter.UsageError, match="a Keras file is one model"):
+        converter.open(tmp_path / "m.keras", select="ema")
