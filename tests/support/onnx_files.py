@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 from converter.tensors.dtype import Array, get_dtype
 from converter.tensors.spec import TensorSpec
 
+_RANDOM = np.random.default_rng(11)
 TYPES = {
     "bool": TensorProto.BOOL,
     "uint8": TensorProto.UINT8,
@@ -65,6 +66,20 @@ def save(path: Path, made: onnx.ModelProto) -> Path:
     """Write a model as it is."""
     path.write_bytes(made.SerializeToString())
     return path
+
+
+def floats(*shape: int) -> Array:
+    """Return random values."""
+    return _RANDOM.normal(size=shape).astype(np.float32)
+
+
+def one_node(folder: Path, op: str, arrays: Mapping[str, Array], **options: Any) -> Path:
+    """Write a model of one node that takes ``x`` and these arrays."""
+    name = options.pop("name", "")
+    producer = options.pop("producer", "test")
+    node = helper.make_node(op, ["x", *arrays], ["y"], name=name, **options)
+    initializers = [tensor(key, value) for key, value in arrays.items()]
+    return save(folder / "a.onnx", model([node], initializers, producer=producer))
 
 
 def template(path: Path, specs: Iterable[TensorSpec]) -> Path:
