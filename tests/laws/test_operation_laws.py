@@ -42,7 +42,8 @@ def test_every_class_of_operation_has_cases():
 def subclasses(cls):
     for child in cls.__subclasses__():
         yield from subclasses(child)
-        if child not in (Assembled, Elementwise) and child.__name__[0] != "_":
+        ours = child.__module__.startswith("converter.")  # tests make operations of their own
+        if ours and child not in (Assembled, Elementwise) and child.__name__[0] != "_":
             yield child
 
 
