@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from converter.formats.wording import cannot_read, quoted
 from converter.formats.zip_archive import ZipArchive
 from converter.tensors.dtype import Array
 from converter.tensors.manifest import Manifest
-from converter.tensors.spec import TensorSpec
+from converter.tensors.spec import LayerSpec, TensorSpec
 from converter.tensors.structure import KerasStructure
 
 PROVENANCE = "weightferry"
@@ -156,7 +156,7 @@ class KerasStoreCheckpoint(KerasFileCheckpoint):
             family="keras",
             layers=found.layers,
             metadata=metadata,
-            notices=[*notices, *said, *found.notices],
+            notices=[*notices, *said, *_said_of_lora(found.layers), *found.notices],
         )
         self._structure = KerasStructure(
             store=found.store,
@@ -186,6 +186,21 @@ class KerasStoreCheckpoint(KerasFileCheckpoint):
                 ) from error
             said = [f"the architecture beside the weights does not fit them: {error}"]
             return name_tree(build_groups(owners, names), None), said
+
+
+def _said_of_lora(layers: Iterable[LayerSpec]) -> Iterator[str]:
+    """Yield what is to be said of layers with a low-rank addition.
+
+    Source: keras 3.15.1 layers/core/dense.py, ``save_own_variables``: kernels have it in them.
+    """
+    found = [
+        f"{quoted(layer.path)} (rank {layer.config['lora_rank']})"
+        for layer in layers
+        if layer.config.get("lora_rank")
+    ]
+    if found:
+        shown = ", ".join(found[:5])
+        yield f"LoRA was merged into the weights when Keras saved them: {shown}."
 
 
 def given_architecture(path: str | Path | None) -> Architecture | None:

@@ -22,7 +22,11 @@ keras = pytest.importorskip("keras")
 from keras import layers  # noqa: E402  # after the skip
 from support.keras_models import FUNCTIONAL, many_layers, randomised  # noqa: E402  # after the skip
 
-from converter.errors import CorruptFileError, UnsupportedFileError  # noqa: E402  # after the skip
+from converter.errors import (  # noqa: E402  # after the skip
+    CorruptFileError,
+    UnsafeFileError,
+    UnsupportedFileError,
+)
 from converter.formats.keras_legacy import KerasLegacy  # noqa: E402  # after the skip
 from converter.formats.keras_sharded import KerasSharded  # noqa: E402  # after the skip
 from converter.formats.keras_weights import KerasWeights  # noqa: E402  # after the skip
@@ -180,6 +184,38 @@ def test_lora_is_merged_in_the_file(tmp_path: Path) -> None:
         merged = keras.ops.convert_to_numpy(model.layers[0].kernel)
         assert np.allclose(found.read("d0/kernel"), merged, atol=1e-6)
         assert not np.allclose(found.read("d0/kernel"), model.get_weights()[0], atol=1e-2)
+
+
+def test_merged_lora_is_said_where_the_architecture_shows_it(tmp_path: Path) -> None:
+    model = randomised(square_dense(1))
+    model.layers[0].enable_lora(2)
+    model.save(tmp_path / "m.keras")
+    with open_checkpoint(tmp_path / "m.keras") as found:
+        assert list(found.manifest.tensors) == ["d0/kernel", "d0/bias"]
+        assert found.manifest.notices == (
+            "LoRA was merged into the weights when Keras saved them: 'd0' (rank 2).",
+        )
+
+
+def test_an_unzipped_archive_is_read_like_the_archive(tmp_path: Path) -> None:
+    model = randomised(square_dense(2))
+    model.save(tmp_path / "m.keras")
+    shutil.unpack_archive(tmp_path / "m.keras", tmp_path / "m", "zip")
+    with open_checkpoint(tmp_path / "m.keras") as first, open_checkpoint(tmp_path / "m") as second:
+        assert first.manifest == second.manifest
+        assert second.manifest.metadata["keras_version"] == keras.__version__
+        assert second.manifest.layers[-1].config["units"]
+        for name in first.manifest.tensors:
+            assert np.array_equal(first.read(name), second.read(name))
+
+
+def test_an_unzipped_archive_whose_architecture_is_a_link_is_refused(tmp_path: Path) -> None:
+    randomised(square_dense(1)).save(tmp_path / "m.keras")
+    shutil.unpack_archive(tmp_path / "m.keras", tmp_path / "m", "zip")
+    (tmp_path / "m" / "config.json").rename(tmp_path / "secret.json")
+    (tmp_path / "m" / "config.json").symlink_to(tmp_path / "secret.json")
+    with pytest.raises(UnsafeFileError, match="it is a link"):
+        open_checkpoint(tmp_path / "m")
 
 
 def test_quantised_dense_is_not_taken_for_kernel_and_bias(tmp_path: Path) -> None:
