@@ -159,8 +159,9 @@ def _config(class_name: str, config: Mapping[str, Any], fresh: Mapping[str, str]
             made.setdefault("kernel_size", [made[size] for size in sizes])
     if class_now(class_name) in WITH_UNITS and "output_dim" in made:
         made.setdefault("units", made["output_dim"])
-    if made.get("dim_ordering") in DATA_FORMATS:
-        made.setdefault("data_format", DATA_FORMATS[made["dim_ordering"]])
+    order = made.get("dim_ordering")
+    if isinstance(order, str) and order in DATA_FORMATS:
+        made.setdefault("data_format", DATA_FORMATS[order])
     return made
 
 

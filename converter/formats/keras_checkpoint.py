@@ -196,7 +196,7 @@ def _said_of_lora(layers: Iterable[LayerSpec]) -> Iterator[str]:
     found = [
         f"{quoted(layer.path)} (rank {layer.config['lora_rank']})"
         for layer in layers
-        if layer.config.get("lora_rank")
+        if isinstance(layer.config.get("lora_rank"), int)
     ]
     if found:
         shown = ", ".join(found[:5])

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from converter.errors import UnsupportedFileError, UsageError
+from converter.errors import CorruptFileError, UnsupportedFileError, UsageError
 from converter.formats.hdf5_assembly import Assembly
 from converter.formats.hdf5_types import ElementType, Hdf5Dataset
 from converter.formats.keras_tree import NamedTree
@@ -98,13 +98,17 @@ def _numbers(
     said = layer.config.get("output_dim")
     width = index.shape[0] if index is not None else said if isinstance(said, int) else None
     shape = rule.shape(codes.shape, scale.shape, width if rule.is_rows or rule.is_reverse else None)
-    if shape is None:
-        raise _unknown(name, layer, scheme)
     parts = [codes, scale, *([zero, index] if zero is not None and index is not None else [])]
+    if shape is None or not rule.fits(shape, parts):
+        raise _unknown(name, layer, scheme)
 
     def combine(arrays: Sequence[Array]) -> Array:
         whole = rule.unpack(arrays[0], shape)
         if blocks:
+            if not np.isin(arrays[3], np.arange(arrays[1].shape[rule.block_axis])).all():
+                raise CorruptFileError(
+                    f"cannot read {quoted(name)}: {quoted(layer.path)} names blocks that it lacks"
+                )
             return rule.blocks(whole, *arrays[1:])
         return whole.astype(np.float32) / rule.aligned(arrays[1], shape)
 
@@ -139,6 +143,27 @@ class _Rule:
         size = (2 * codes[1] if width is None else width) if self.is_rows else scale[-1]
         return (codes[0], size) if -(-size // 2) == codes[1] else None
 
+    @property
+    def block_axis(self) -> int:
+        """The axis of scales and zero points along which blocks lie."""
+        return 1 if self.is_rows else 0
+
+    def fits(self, shape: Shape, parts: Sequence[Hdf5Dataset]) -> bool:
+        """Whether codes, scales, zero points and blocks are of types and shapes for each other."""
+        types = [part.element.dtype.name if part.element.dtype else "" for part in parts]
+        if types[0] != "int8" or not {"float32", "int8"}.issuperset(types[1:]):
+            return False
+        if len(parts) == 2:
+            ones = np.broadcast_to(np.float32(1), parts[1].shape)
+            try:
+                return np.broadcast_shapes(self.aligned(ones, shape).shape, shape) == shape
+            except (ValueError, KeyError):
+                return False
+        axis = self.block_axis
+        scale, zero, index = (part.shape for part in parts[1:])
+        across = (scale[0] == shape[0]) if axis else (scale[-1] == shape[-1])
+        return len(scale) == 2 and scale == zero and across and index == (shape[axis],)
+
     def unpack(self, codes: Array, shape: Shape) -> Array:
         """Return one code in each place."""
         if self.scheme == "int8":
@@ -152,9 +177,8 @@ class _Rule:
     def blocks(self, codes: Array, scale: Array, zero: Array, index: Array) -> Array:
         """Return numbers whose scale and zero point belong to a block."""
         group = index.astype(np.int64)
-        axis = 1 if self.is_rows else 0
-        zeros = zero.astype(np.float32).take(group, axis)
-        return (codes.astype(np.float32) - zeros) * scale.take(group, axis)
+        zeros = zero.astype(np.float32).take(group, self.block_axis)
+        return (codes.astype(np.float32) - zeros) * scale.take(group, self.block_axis)
 
     def aligned(self, scale: Array, shape: Shape) -> Array:
         """Return scales with the axes of the codes."""

@@ -4,12 +4,14 @@ The layer itself is the judge: what is read as numbers computes what the quantis
 """
 
 import os
+import shutil
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -127,6 +129,25 @@ def test_what_was_flattened_before_it_was_packed_is_refused(
         "cannot read 'm.keras' as numbers: no rule is known for 'd', a EinsumDense quantised by "
         "int4"
     )
+
+
+def test_codes_whose_blocks_are_damaged_are_an_error(tmp_path: Path) -> None:
+    quantised("dense", BLOCKS).save(tmp_path / "m.keras")
+    shutil.unpack_archive(tmp_path / "m.keras", tmp_path / "m", "zip")
+    weights = tmp_path / "m" / "model.weights.h5"
+    for values in ([0, 0, 0, 1, 1, 2], [0, 0, 0, 1, 1, np.nan], [0, 0, 0, 1, 1, -1]):
+        with h5py.File(weights, "r+") as file:
+            file["layers/dense/vars/4"][...] = values
+        with (
+            converter.open(tmp_path / "m", select="dequantized") as found,
+            pytest.raises(converter.CorruptFileError, match="names blocks that it lacks"),
+        ):
+            found.read("d/kernel")
+    with h5py.File(weights, "r+") as file:
+        del file["layers/dense/vars/2"]
+        file["layers/dense/vars/2"] = np.ones((2, 5), np.float32)
+    with pytest.raises(converter.UnsupportedFileError, match="no rule is known for 'd'"):
+        converter.open(tmp_path / "m", select="dequantized")
 
 
 def test_float8_numbers_are_the_kernel_itself(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ The known killers of HDF5 are written out one by one. Each test was seen to fail
 """
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -132,6 +133,45 @@ def test_truncated_and_flipped_files_are_a_result_or_an_error(
         del damaged[data.draw(st.integers(0, len(damaged))) :]
     path = tmp_path / name
     path.write_bytes(damaged)
+    survives(path)
+
+
+KEYS = (
+    *("name", "layers", "layer", "mode", "dim_ordering", "data_format", "nb_row", "nb_col"),
+    *("dtype", "output_dim", "inbound_nodes", "lora_rank", "batch_input_shape", "concat_axis"),
+)
+CLASSES = ("Convolution2D", "Dense", "Flatten", "Merge", "Sequential", "Bidirectional", "CuDNNGRU")
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 99) | st.sampled_from(("th", "dense_1", "m", "")),
+    lambda below: (
+        st.lists(below, max_size=3)
+        | st.dictionaries(st.sampled_from(KEYS), below, max_size=4)
+        | st.builds(
+            lambda name, config: {"class_name": name, "config": config},
+            st.sampled_from(CLASSES),
+            below,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@pytest.mark.parametrize("version", [None, "2.2.4"])
+@FUZZ
+@given(st.lists(ANYTHING, max_size=4))
+def test_any_architecture(version: str | None, tmp_path: Path, layers: list) -> None:
+    """In an otherwise sound file; names in it are those of its layers now and then."""
+    path = tmp_path / "a.h5"
+    path.unlink(missing_ok=True)
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": layers})
+        group = file.create_group("model_weights/dense_1")
+        group.parent.attrs["layer_names"] = [b"dense_1"]
+        if version is not None:
+            group.parent.attrs["keras_version"] = version
+        group.attrs["weight_names"] = [b"dense_1_W", b"dense_1_b"]
+        group["dense_1_W"] = np.ones((4, 3), np.float32)
+        group["dense_1_b"] = np.ones(3, np.float32)
     survives(path)
 
 
