@@ -50,7 +50,7 @@ class Case:
         options: Further arguments for our command; ``{folder}`` is the folder of the inputs.
         others: Contender to its script in ``bench_plain.py``.
         prepare: Arguments of a conversion of ours that makes the source first.
-        needs: A package without which the case is left out.
+        needs: Packages without which the case is left out.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Case:
     options: tuple[str, ...] = ()
     others: Mapping[str, str] = field(default_factory=dict)
     prepare: tuple[str, ...] = ()
-    needs: str | None = None
+    needs: tuple[str, ...] = ()
 
 
 _BENCH = ("--to", "keras", "--mapping", "{folder}/bench.toml")
@@ -88,7 +88,7 @@ CASES = (
         "out.weights.h5",
         ("--like", "{folder}/like.weights.h5"),
         {HUB: "bert_by_keras_hub"},
-        needs="keras_hub",
+        needs=("keras_hub", "sentencepiece"),
     ),
     Case(
         "4 GB in shards, all permuted",
@@ -128,8 +128,9 @@ def main() -> int:
     for case in CASES:
         if options.only and options.only not in case.name:
             continue
-        if case.needs and importlib.util.find_spec(case.needs) is None:
-            console.print(f"left out: {case.name}: {case.needs} is not installed")
+        absent = [name for name in case.needs if importlib.util.find_spec(name) is None]
+        if absent:
+            console.print(f"left out: {case.name}: {', '.join(absent)} is not installed")
             continue
         with tempfile.TemporaryDirectory(prefix="weightferry-bench-", dir=options.folder) as folder:
             results[case.name] = bench.case(case, Path(folder))
