@@ -20,7 +20,7 @@ from converter.mapping.keras_classes import Config, KerasClass, KerasClasses, Va
 from converter.mapping.kind_entries import Entry
 from converter.mapping.places import catalogue_path
 from converter.mapping.quantized import refuse_quantized
-from converter.mapping.rules import Kind, Slot
+from converter.mapping.rules import Kind, Slot, is_entry
 from converter.mapping.sub_layers import Part, sub_layers
 from converter.mapping.variables import layer_names, variables_by_name, variables_in_store
 from converter.tensors.spec import LayerSpec
@@ -231,10 +231,7 @@ def _agrees(entry: Entry, leaves: Sequence[tuple[KerasClass, Config]], layer: La
                 actual = one.defaults[key]
             else:
                 return False
-            if isinstance(expected, bool):
-                if bool(actual) is not expected:
-                    return False
-            elif (list(actual) if isinstance(actual, tuple) else actual) != expected:
+            if not is_entry(actual, expected):
                 return False
     return True
 

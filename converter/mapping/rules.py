@@ -76,6 +76,20 @@ def _shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def is_entry(found: Any, expected: Any) -> bool:
+    """Whether an entry of a layer's config is what a kind is for.
+
+    A kind's ``false`` also means null and empty; the tuple of a live model is the list of a file.
+
+    Examples:
+        >>> is_entry(None, False), is_entry((1, 2), [1, 2]), is_entry(True, False)
+        (True, True, False)
+    """
+    if isinstance(expected, bool):
+        return bool(found) is expected
+    return bool((list(found) if isinstance(found, tuple) else found) == expected)
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """An entry of the layer-kind catalogue.

@@ -15,7 +15,7 @@ from converter.algebra.agreement import Agree
 from converter.algebra.base import Law
 from converter.errors import OperationError, PlanError, Problem
 from converter.mapping.claims import layer_index
-from converter.mapping.rules import Pairing
+from converter.mapping.rules import Pairing, is_entry
 from converter.planning.plan import Dropped, Plan, Step
 from converter.planning.sides import Side
 from converter.planning.steps import Outcome, StepMaker
@@ -101,7 +101,7 @@ class _Planner:
         layer = layer_index(keras.manifest).get(pairing.layer) if keras.manifest else None
         for key, expected in pairing.kind.when.items():
             found = layer.config.get(key, expected) if layer is not None else expected
-            if found != expected:
+            if not is_entry(found, expected):
                 text = (
                     f"the kind '{pairing.kind.name}' is for layers with {key} = {expected}, and "
                     f"this one has {found}"

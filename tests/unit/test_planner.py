@@ -271,3 +271,15 @@ def test_what_weights_do_not_guarantee_is_said_of_the_layers_it_concerns() -> No
         "LayerNormalization has epsilon not known, and PyTorch's default is 1e-05: set eps "
         "('one').",
     )
+
+
+@pytest.mark.parametrize("shared", [None, []])
+def test_an_entry_that_is_empty_is_one_that_is_false(shared: object) -> None:
+    """Keras writes null where a kind says false: a PReLU without shared axes."""
+    side = keras([("act", "PReLU", {"alpha": (5,)})], shared_axes=shared)
+    assert written(plan(side, OPEN_TORCH)) == {"act.weight": ((5,), "float32")}
+
+
+def test_a_tuple_of_a_live_model_is_the_list_of_a_file() -> None:
+    side = keras([("act", "PReLU", {"alpha": (1, 1, 3)})], shared_axes=(1, 2))
+    assert written(plan(side, OPEN_TORCH)) == {"act.weight": ((3,), "float32")}
