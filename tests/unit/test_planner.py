@@ -283,3 +283,32 @@ def test_an_entry_that_is_empty_is_one_that_is_false(shared: object) -> None:
 def test_a_tuple_of_a_live_model_is_the_list_of_a_file() -> None:
     side = keras([("act", "PReLU", {"alpha": (1, 1, 3)})], shared_axes=(1, 2))
     assert written(plan(side, OPEN_TORCH)) == {"act.weight": ((3,), "float32")}
+
+
+def test_a_target_tensor_that_no_rule_gives_is_missing() -> None:
+    """Nothing may stay as the target happened to have it."""
+    target = torch(fc__weight=(5, 3), fc__bias=(5,), head__weight=(2, 7))
+    with pytest.raises(PlanError) as caught:
+        plan(DENSE, target)
+    assert str(caught.value) == (
+        "cannot plan 'model.keras' with mapping 'by-kind': 1 missing\n"
+        "  missing  head.weight  model.pt needs it and no rule of 'by-kind' gives it\n"
+        "  written  nothing"
+    )
+
+
+def test_a_keras_layer_that_a_mapping_leaves_out_is_missing() -> None:
+    target = keras(
+        [("words", "Embedding", {"embeddings": (7, 3)}), ("fc", "Dense", {"kernel": (3, 5)})]
+    )
+    with pytest.raises(PlanError) as caught:
+        tied_plan(torch(wte__weight=(7, 3)), target)
+    assert [(one.kind, one.where) for one in caught.value.problems] == [("missing", "fc/kernel")]
+
+
+def test_a_tensor_that_a_mapping_drops_is_left_behind_with_its_reason() -> None:
+    text = TIED.replace("ties = ", "drop = [{ torch = 'ids', why = 'made anew' }]\nties = ")
+    mapping = parse_mapping(text.replace("WRITE", "omit"), path=Path("dropping.toml"))
+    source = torch(wte__weight=(7, 3), ids=(4,))
+    made = make_plan(make_request(source, WORDS, mapping=mapping))
+    assert [(drop.name, drop.why) for drop in made.dropped] == [("ids", "made anew")]
