@@ -308,7 +308,7 @@ def test_a_keras_layer_that_a_mapping_leaves_out_is_missing() -> None:
 
 def test_a_tensor_that_a_mapping_drops_is_left_behind_with_its_reason() -> None:
     text = TIED.replace("ties = ", "drop = [{ torch = 'ids', why = 'made anew' }]\nties = ")
-    mapping = parse_mapping(text.replace("WRITE", "omit"), path=Path("dropping.toml"))
+    mapping = parse_mapping(text.replace("WRITE", "omit"), path=Path("tied.toml"))
     source = torch(wte__weight=(7, 3), ids=(4,))
     made = make_plan(make_request(source, WORDS, mapping=mapping))
     assert [(drop.name, drop.why) for drop in made.dropped] == [("ids", "made anew")]
