@@ -101,6 +101,38 @@ class Row(msgspec.Struct, frozen=True):
     note: str
 
 
+class Finding(msgspec.Struct, frozen=True):
+    """A layer that differs, and why.
+
+    ``error`` is that of the module fed with the Keras layer's own input, ``floor`` the noise floor
+    there; ``evidence`` maps each hypothesis tried to the error that is left when it is undone.
+    """
+
+    layer: str
+    module: str
+    error: Number
+    floor: Number
+    cause: str
+    sentence: str
+    evidence: dict[str, Number]
+    by_weights: bool
+    fix: str
+
+
+class LayerError(msgspec.Struct, frozen=True):
+    """The error of one layer, in the order of the model.
+
+    ``error`` is that of the module fed with the Keras layer's own input; ``accumulated_error`` that
+    of both models run from the start. All are relative L2.
+    """
+
+    layer: str
+    module: str
+    error: Number
+    floor: Number
+    accumulated_error: Number
+
+
 class Report(msgspec.Struct, frozen=True):
     """What ``validate`` found: ``verdict`` is ``pass``, ``warn`` or ``fail``.
 
@@ -114,6 +146,8 @@ class Report(msgspec.Struct, frozen=True):
     rows: list[Row]
     notices: list[str]
     settings: dict[str, Any]
+    findings: list[Finding]
+    trace: list[LayerError]
     schema: int = VERSION
 
 

@@ -32,3 +32,37 @@ class Finding:
     evidence: Mapping[str, float] = field(default_factory=dict)
     by_weights: bool = False
     fix: str = ""
+
+    def lines(self) -> list[str]:
+        """Return the finding as lines of text: what is wrong, the evidence, the repair."""
+        where = self.layer if not self.module else f"{self.layer} / {self.module}"
+        gap = f"relative L2 {self.error:.2e}, floor {self.floor:.2e}"
+        told = self.sentence or "None of the known causes explains the difference."
+        lines = [f"cause  {where}  {self.cause or 'unknown'}  {gap}", f"  {told}"]
+        if self.evidence:
+            tried = sorted(self.evidence.items(), key=lambda one: one[1])[:3]
+            lines.append("  left when undone: " + ", ".join(f"{k} {v:.1e}" for k, v in tried))
+        if self.fix:
+            can = "other weights can repair it" if self.by_weights else "weights cannot repair it"
+            lines.append(f"  {can}: {self.fix}")
+        return lines
+
+
+@dataclass(frozen=True, slots=True)
+class LayerError:
+    """How far one layer of both models is apart, in the order of the model.
+
+    Attributes:
+        layer: Path of the Keras layer.
+        module: Name of the PyTorch module.
+        error: Relative L2 error of the module's output when it is fed the Keras layer's own input.
+        floor: Noise floor of that layer, in the same measure; ``None`` where it was not measured.
+        accumulated_error: Relative L2 error of its output when both models run from the start;
+            ``None`` where it was not measured.
+    """
+
+    layer: str
+    module: str
+    error: float
+    floor: float | None = None
+    accumulated_error: float | None = None

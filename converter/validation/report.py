@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from converter.validation.findings import Finding, LayerError
+
 Verdict = Literal["pass", "warn", "fail"]
 
 PASS_FLOORS = 30.0
@@ -104,6 +106,10 @@ class Report:
         compared: How many outputs or tensors there are; rows of equal tensors may be left out.
         notices: What makes the result weaker than it looks, as whole sentences.
         settings: Seed, batch, versions and the like, for the record.
+        findings: Which layers differ and why; empty where nothing differs or nothing was looked
+            for.
+        trace: The error of each layer, in the order of the model; empty where it was not looked
+            for.
     """
 
     level: Literal["outputs", "values"]
@@ -111,6 +117,8 @@ class Report:
     compared: int
     notices: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+    trace: tuple[LayerError, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -134,6 +142,8 @@ class Report:
             "rows": rows,
             "notices": list(self.notices),
             "settings": dict(self.settings),
+            "findings": [asdict(one) for one in self.findings],
+            "trace": [asdict(one) for one in self.trace],
         }
         cleaned: dict[str, Any] = _plain(plain)
         return cleaned
@@ -145,6 +155,7 @@ class Report:
         bad = ", ".join(f"{counts[one]} {one}" for one in ("fail", "warn") if counts[one])
         return [
             *(row.line() for row in self.rows),
+            *(text for one in self.findings for text in one.lines()),
             *(f"note  {notice}" for notice in self.notices),
             f"{self.verdict}: {self.compared} {what} compared" + (f", {bad}" if bad else ""),
         ]

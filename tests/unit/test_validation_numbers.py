@@ -8,14 +8,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import ml_dtypes
+import msgspec
 import numpy as np
 import pytest
 
+from converter.cli import schema
 from converter.formats.base import Checkpoint
 from converter.tensors.dtype import Array, get_dtype
 from converter.tensors.manifest import Manifest
 from converter.tensors.spec import TensorSpec
 from converter.validation.compare import compare
+from converter.validation.findings import Finding, LayerError
 from converter.validation.judging import judge_output
 from converter.validation.report import SMALLEST_FLOOR, Report, Row, judge
 from converter.validation.values import compare_values
@@ -136,6 +139,37 @@ def test_report_as_text_and_as_json() -> None:
     assert plain["verdict"] == "fail"
     assert plain["rows"][1]["error"] == "inf"
     assert plain["rows"][0]["floors"] == pytest.approx(2.0)
+
+
+def test_causes_and_the_trace_are_told() -> None:
+    finding = Finding(
+        "bn",
+        "norm",
+        2e-3,
+        1e-7,
+        cause="epsilon",
+        sentence="Keras has epsilon 0.001, PyTorch 1e-05.",
+        evidence={"mean and variance exchanged": 1.2, "epsilon": 1.1e-7},
+        by_weights=True,
+        fix="norm.eps = 1e-3",
+    )
+    unknown = Finding("head", "", math.inf, 0.0)
+    trace = (LayerError("bn", "norm", 2e-3, 1e-7, 3e-3), LayerError("head", "", math.nan))
+    row = Row("a", "a", "fail", (3,), 0.1)
+    report = Report("outputs", (row,), 1, findings=(finding, unknown), trace=trace)
+    assert report.lines()[1:-1] == [
+        "cause  bn / norm  epsilon  relative L2 2.00e-03, floor 1.00e-07",
+        "  Keras has epsilon 0.001, PyTorch 1e-05.",
+        "  left when undone: epsilon 1.1e-07, mean and variance exchanged 1.2e+00",
+        "  other weights can repair it: norm.eps = 1e-3",
+        "cause  head  unknown  relative L2 inf, floor 0.00e+00",
+        "  None of the known causes explains the difference.",
+    ]
+    plain = msgspec.convert(
+        json.loads(json.dumps(report.to_json(), allow_nan=False)), schema.Report
+    )
+    assert plain.findings[0].evidence["epsilon"] == 1.1e-7
+    assert (plain.trace[1].error, plain.trace[1].floor) == ("nan", None)
 
 
 def test_nothing_compared_is_no_pass() -> None:
