@@ -84,7 +84,8 @@ class Row(msgspec.Struct, frozen=True):
     """One output or tensor of both sides, compared.
 
     ``error`` and ``floor`` are relative L2, ``floors`` is the first in units of the second;
-    ``where`` is the index of the largest absolute difference.
+    ``where`` is the index of the largest absolute difference. ``kl`` (nats) and ``agreement`` (share
+    of equal most probable classes) are null unless the output is that of a classifier.
     """
 
     name: str
@@ -99,6 +100,8 @@ class Row(msgspec.Struct, frozen=True):
     where: list[int]
     cosine: Number
     note: str
+    kl: Number
+    agreement: Number
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -133,11 +136,45 @@ class LayerError(msgspec.Struct, frozen=True):
     accumulated_error: Number
 
 
+class Level(msgspec.Struct, frozen=True):
+    """One level of a validation: ``status`` is ``pass``, ``warn``, ``fail`` or ``not run``."""
+
+    name: str
+    status: str
+    sentence: str
+
+
+class Control(msgspec.Struct, frozen=True):
+    """A comparison with a plan that was broken on purpose; ``is_detected`` when it failed."""
+
+    kind: str
+    what: str
+    floors: Number
+    is_detected: bool
+    note: str
+
+
+class Histogram(msgspec.Struct, frozen=True):
+    """The values of the worst output or tensor: counts of both sides between ``edges``.
+
+    ``differences`` counts the elements whose absolute difference lies between the powers of ten in
+    ``decades``.
+    """
+
+    name: str
+    edges: list[float]
+    first: list[int]
+    second: list[int]
+    differences: list[int]
+    decades: list[int]
+
+
 class Report(msgspec.Struct, frozen=True):
     """What ``validate`` found: ``verdict`` is ``pass``, ``warn`` or ``fail``.
 
-    ``level`` is ``outputs`` where both models were run, and ``values`` where tensors were compared
-    without running them; ``compared`` counts also those that have no row.
+    ``level`` is the strongest level that was run (``mapping``, ``structure``, ``values``,
+    ``outputs-random``, ``outputs``) and ``levels`` says all; ``compared`` counts also those outputs
+    or tensors that have no row.
     """
 
     level: str
@@ -148,6 +185,9 @@ class Report(msgspec.Struct, frozen=True):
     settings: dict[str, Any]
     findings: list[Finding]
     trace: list[LayerError]
+    levels: list[Level]
+    controls: list[Control]
+    histogram: Histogram | None
     schema: int = VERSION
 
 

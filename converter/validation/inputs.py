@@ -1,22 +1,21 @@
-"""What both models are run on: seeded arrays for a Keras model's inputs, or those of a file.
+"""What both models are run on: seeded arrays for a Keras model's inputs.
 
 The probe decides what can be seen. Constant, square or single-sample inputs hide half of the known
-mistakes, so: zero-mean noise plus a smooth field (padding and shifts show on one or the other),
-three samples, sizes that differ from axis to axis, integer ids over the whole range of the
-Embedding that reads them, zero among them.
+mistakes, so: three samples, one of zero-mean noise, one of a smooth field and one of both (padding
+and shifts show on one or the other); sizes that differ from axis to axis, odd and even; integer ids
+over the whole range of the Embedding that reads them, with padding at the end of all samples but
+the first where the model masks it.
 """
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from converter.errors import CheckpointError, Problem, ProblemsError, UsageError, shape_text
+from converter.errors import Problem, ProblemsError, UsageError, shape_text
 from converter.mapping.rules import ModelValue
 from converter.tensors.dtype import Array
 
@@ -39,6 +38,7 @@ class Input:
         high: Largest value.
         is_mask: Whether it says which positions count.
         is_ids: Whether it holds integers, in whichever dtype: an Embedding may take floats.
+        is_padded: Whether the Embedding that reads it masks zeros.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Input:
     high: float | None = None
     is_mask: bool = False
     is_ids: bool = False
+    is_padded: bool = False
 
 
 def inputs_of(model: Any, values: Sequence[ModelValue] = ()) -> tuple[Input, ...]:
@@ -60,45 +61,55 @@ def inputs_of(model: Any, values: Sequence[ModelValue] = ()) -> tuple[Input, ...
     Raises:
         UsageError: If the model does not say what it takes.
     """
-    tensors = list(getattr(model, "inputs", None) or [])
-    found = [_from_tensor(tensor) for tensor in tensors] if tensors else [_from_build(model)]
+    found = graph_inputs(model)
+    built = None if found else built_input(model)
+    return refined(found or tuple(one for one in (built,) if one), values, label=str(model.name))
+
+
+def graph_inputs(model: Any) -> tuple[Input, ...]:
+    """Return the inputs of a graph of layers; nothing for a subclassed model."""
+    return tuple(_from_tensor(tensor) for tensor in getattr(model, "inputs", None) or [])
+
+
+def built_input(model: Any) -> Input | None:
+    """Return the one input that a model was built for, or ``None`` where that is not known."""
+    shapes = getattr(model, "_build_shapes_dict", None) or {}
+    shape = next(iter(shapes.values()), None) if len(shapes) == 1 else None
+    if not isinstance(shape, (tuple, list)) or not all(
+        size is None or isinstance(size, int) for size in shape
+    ):
+        return None
+    return Input("input", tuple(shape[1:]), "float32")
+
+
+def refined(
+    inputs: Sequence[Input], values: Sequence[ModelValue], *, label: str
+) -> tuple[Input, ...]:
+    """Return inputs with what a mapping says about them.
+
+    Raises:
+        UsageError: If there is none.
+    """
+    if not inputs:
+        raise UsageError(
+            f"cannot make inputs for '{label}': it does not say what it takes",
+            hint="give the inputs, as arrays or as an .npz file",
+        )
     said = {value.keras: value for value in values}
-    return tuple(_refined(one, said.get(one.name) or said.get("")) for one in found)
+    return tuple(_refined(one, said.get(one.name) or said.get("")) for one in inputs)
 
 
 def make_inputs(inputs: Sequence[Input], *, seed: int, batch: int = BATCH) -> dict[str, Array]:
     """Return an array for each input; the same seed gives the same arrays."""
     generator = np.random.default_rng(seed)
-    arrays = {}
+    arrays: dict[str, Array] = {}
     for one in inputs:
         open_axes = sum(size is None for size in one.shape)
         sizes = iter(_OPEN_SIZES.get(open_axes, _OPEN_SIZES[1] * max(open_axes, 1)))
         shape = (batch, *(next(sizes) if size is None else size for size in one.shape))
         arrays[one.name] = _values(one, shape, generator)
+    _pad(inputs, arrays)
     return arrays
-
-
-def load_inputs(path: Path, inputs: Sequence[Input]) -> dict[str, Array]:
-    """Read arrays for the inputs of a model from an ``.npz`` file.
-
-    Args:
-        path: The file; a member is named after its input, or is the only one for a single input.
-        inputs: The inputs of the model.
-
-    Raises:
-        CheckpointError: If the file cannot be read, or holds pickled objects.
-        ProblemsError: If an input is missing, unexpected, or of a shape that the model refuses.
-    """
-    try:
-        # NumPy leaves the file open when it is no archive, unless the caller opened it.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, AttributeError, EOFError) as error:
-        raise CheckpointError(
-            f"cannot read inputs from '{path.name}': it is not an .npz file of plain arrays",
-            facts=[("reason", str(error).splitlines()[0] if str(error) else "none given")],
-        ) from error
-    return check_inputs(arrays, inputs, label=path.name)
 
 
 def check_inputs(
@@ -149,35 +160,23 @@ def _from_tensor(tensor: Any) -> Input:
     name = str(tensor.name)
     if "mask" in name or dtype == "bool":
         return Input(name, shape, dtype, 0.0, 1.0, is_mask=True)
-    highest = _highest_id(tensor)
+    highest, masks = _embedding(tensor)
     if highest is None and not dtype.startswith(("int", "uint")):
         return Input(name, shape, dtype)
-    return Input(name, shape, dtype, 0.0, 1.0 if highest is None else highest, is_ids=True)
+    high = 1.0 if highest is None else highest
+    return Input(name, shape, dtype, 0.0, high, is_ids=True, is_padded=masks)
 
 
-def _highest_id(tensor: Any) -> int | None:
-    """Return the largest id that the Embedding reading a tensor knows, or ``None``."""
+def _embedding(tensor: Any) -> tuple[int | None, bool]:
+    """Return the largest id that the Embedding reading a tensor knows, and whether it masks 0."""
     calls = list(getattr(tensor._keras_history.operation, "_outbound_nodes", []))  # noqa: SLF001 -- the only link
     for call in calls:
         for layer in (call.operation, *getattr(call.operation, "_layers", [])):
             for name in _EMBEDDED_SIZES:
                 size = getattr(layer, name, None)
                 if isinstance(size, int) and "mbedding" in type(layer).__name__:
-                    return size - 1
-    return None
-
-
-def _from_build(model: Any) -> Input:
-    shapes = getattr(model, "_build_shapes_dict", None) or {}
-    shape = next(iter(shapes.values()), None) if len(shapes) == 1 else None
-    if not isinstance(shape, (tuple, list)) or not all(
-        size is None or isinstance(size, int) for size in shape
-    ):
-        raise UsageError(
-            f"cannot make inputs for '{model.name}': it does not say what it takes",
-            hint="give the inputs, as arrays or as an .npz file",
-        )
-    return Input("input", tuple(shape[1:]), "float32")
+                    return size - 1, bool(getattr(layer, "mask_zero", False))
+    return None, False
 
 
 def _refined(one: Input, value: ModelValue | None) -> Input:
@@ -196,7 +195,10 @@ def _values(one: Input, shape: tuple[int, ...], generator: np.random.Generator) 
         return _lengths(shape).astype(one.dtype)
     if one.is_ids:
         return _ids(one, shape, generator).astype(one.dtype)
-    field = generator.standard_normal(shape) * 0.5 + _smooth(shape, generator)
+    noise, smooth = generator.standard_normal(shape), _smooth(shape, generator)
+    field = noise * 0.5 + smooth
+    if len(shape) > 2 and shape[0] > 2:
+        field[0], field[1] = noise[0], smooth[1]
     if one.low is not None and one.high is not None:
         spread = float(np.ptp(field)) or 1.0
         field = (field - field.min()) / spread * (one.high - one.low) + one.low
@@ -210,6 +212,18 @@ def _ids(one: Input, shape: tuple[int, ...], generator: np.random.Generator) -> 
         # Both ends of the table are always read, and zero, which masks in some models.
         ids.reshape(-1)[0], ids.reshape(-1)[-1] = low, high
     return ids
+
+
+def _pad(inputs: Sequence[Input], arrays: dict[str, Array]) -> None:
+    """Put zeros at the end of ids that are masked there, and nowhere else."""
+    masks = {arrays[one.name].shape for one in inputs if one.is_mask}
+    for one in inputs:
+        array = arrays[one.name]
+        if not one.is_ids or one.low or not (one.is_padded or array.shape in masks):
+            continue
+        if one.high is not None and one.high > 1:
+            array[array == 0] = 1  # a zero in the middle is nothing that a tokenizer gives
+        array *= _lengths(array.shape).astype(array.dtype)
 
 
 def _lengths(shape: tuple[int, ...]) -> Array:

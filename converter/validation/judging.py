@@ -2,15 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from converter.errors import shape_text
 from converter.tensors.dtype import Array
 from converter.validation.compare import compare
-from converter.validation.report import Row, Verdict, judge, worst
+from converter.validation.outcomes import Verdict
+from converter.validation.report import Row, judge, worst
 
 
-def judge_output(name: str, other: str, actual: Array, reference: Array, floor: float) -> Row:
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """What a person allows: ``|actual - reference| <= absolute + relative * |reference|``.
+
+    Attributes:
+        relative: Of each element of the reference.
+        absolute: In the unit of the output.
+    """
+
+    relative: float = 0.0
+    absolute: float = 0.0
+
+    def exceeded(self, actual: Array, reference: Array) -> int:
+        """Return the number of elements that are further apart."""
+        with np.errstate(all="ignore"):
+            gap = np.abs(actual.astype(np.float64) - reference.astype(np.float64))
+            allowed = self.absolute + self.relative * np.abs(reference.astype(np.float64))
+            finite = np.isfinite(gap)
+        return int(np.count_nonzero(finite & (gap > allowed)))
+
+
+def judge_output(
+    name: str,
+    other: str,
+    actual: Array,
+    reference: Array,
+    floor: float,
+    tolerance: Tolerance | None = None,
+) -> Row:
     """Compare one output of both sides and judge it.
 
     Shapes must be equal; nothing is broadcast. Integers and booleans must be equal everywhere.
@@ -22,6 +53,8 @@ def judge_output(name: str, other: str, actual: Array, reference: Array, floor: 
         actual: The Keras output.
         reference: The PyTorch output in Keras' layout.
         floor: Its noise floor, as relative L2 error.
+        tolerance: What decides in the place of the noise floor. What it allows although its noise
+            floor would not is a warning.
     """
     if actual.shape != reference.shape:
         note = f"shapes differ: {shape_text(actual.shape)} and {shape_text(reference.shape)}"
@@ -36,7 +69,16 @@ def judge_output(name: str, other: str, actual: Array, reference: Array, floor: 
         if different:
             notes.append(f"{different:,} of {actual.size:,} integers differ")
     else:
-        verdicts.append(judge(gap.relative_l2, floor))
+        by_floor = judge(gap.relative_l2, floor)
+        beyond = tolerance.exceeded(actual, reference) if tolerance is not None else 0
+        if tolerance is None:
+            verdicts.append(by_floor)
+        elif beyond:
+            verdicts.append("fail")
+            notes.append(f"{beyond:,} of {actual.size:,} elements exceed the tolerances")
+        elif by_floor == "fail":
+            verdicts.append("warn")
+            notes.append("within the tolerances given, beyond 300 noise floors")
     if gap.mismatched:
         verdicts.append("fail")
         notes.append(f"{gap.mismatched:,} elements are infinite or NaN on one side only")

@@ -63,10 +63,15 @@ def noise_floor(
 
 def largest_floor(module: Any) -> float:
     """Return the highest floor that is believed, by the precision of the module."""
+    return _LARGEST_FLOOR_HALF if is_half(module) else _LARGEST_FLOOR
+
+
+def is_half(module: Any) -> bool:
+    """Whether a module computes with 16 bits somewhere."""
     import torch
 
     kinds = {one.dtype for one in module.parameters()}
-    return _LARGEST_FLOOR_HALF if kinds & {torch.float16, torch.bfloat16} else _LARGEST_FLOOR
+    return bool(kinds & {torch.float16, torch.bfloat16})
 
 
 def _cast(array: Array, kind: str) -> Array:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
+from converter.validation import telling
 from converter.validation.findings import Finding, LayerError
-
-Verdict = Literal["pass", "warn", "fail"]
+from converter.validation.outcomes import Control, Histogram, Level, LevelName, Verdict
+from converter.validation.telling import times
 
 PASS_FLOORS = 30.0
 WARN_FLOORS = 300.0
@@ -58,6 +59,9 @@ class Row:
         max_relative: The same, relative to the largest value.
         where: Index of the largest difference.
         cosine: Cosine of the angle between both.
+        kl: Mean Kullback-Leibler divergence of the first side's probabilities from the second's,
+            in nats; ``None`` where the output is not known to be one of a classifier.
+        agreement: Share of samples (positions) whose most probable class is the same, likewise.
         note: What else there is to say, a sentence, or empty.
     """
 
@@ -72,6 +76,8 @@ class Row:
     where: tuple[int, ...] = ()
     cosine: float | None = None
     note: str = ""
+    kl: float | None = None
+    agreement: float | None = None
 
     @property
     def floors(self) -> float | None:
@@ -87,10 +93,12 @@ class Row:
         if self.error is not None:
             parts.append(f"relative L2 {self.error:.2e}")
         if self.floor is not None:
-            parts.append(f"floor {self.floor:.2e}  {_times(self.floors)} floor")
+            parts.append(f"floor {self.floor:.2e}  {times(self.floors)} floor")
         if self.max_absolute is not None:
             place = f" at {list(self.where)}" if self.max_absolute and self.where else ""
             parts.append(f"largest {self.max_absolute:.2e}{place}")
+        if self.kl is not None:
+            parts.append(f"KL {self.kl:.1e}")
         if self.note:
             parts.append(self.note)
         return "  ".join(parts)
@@ -101,35 +109,47 @@ class Report:
     """The outcome of a comparison.
 
     Attributes:
-        level: ``outputs`` (both models were run) or ``values`` (tensor by tensor).
-        rows: One for each output or tensor.
+        level: The strongest level that was run.
+        rows: One for each output or tensor of that level, and those that failed at the others.
         compared: How many outputs or tensors there are; rows of equal tensors may be left out.
         notices: What makes the result weaker than it looks, as whole sentences.
-        settings: Seed, batch, versions and the like, for the record.
+        settings: Seed, batch, versions, hashes and the like, to reproduce it.
         findings: Which layers differ and why; empty where nothing differs or nothing was looked
             for.
         trace: The error of each layer, in the order of the model; empty where it was not looked
             for.
+        levels: All levels, with what they found or why they were not run.
+        controls: The comparisons that had to fail.
+        histogram: The values of the worst output or tensor, where there is one.
     """
 
-    level: Literal["outputs", "values"]
+    level: LevelName
     rows: tuple[Row, ...]
     compared: int
     notices: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     trace: tuple[LayerError, ...] = ()
+    levels: tuple[Level, ...] = ()
+    controls: tuple[Control, ...] = ()
+    histogram: Histogram | None = None
 
     @property
     def verdict(self) -> Verdict:
-        """The worst verdict of all rows; ``fail`` where nothing was compared."""
+        """The worst verdict of all rows and levels; ``fail`` where nothing was compared.
+
+        A comparison that does not see what was broken on purpose proves nothing: ``warn``.
+        """
         if not self.compared:
             return "fail"
-        return worst(row.verdict for row in self.rows)
+        found: list[Verdict] = [row.verdict for row in self.rows]
+        found += [level.status for level in self.levels if level.status != "not run"]
+        found += ["warn" for control in self.controls if not control.is_detected]
+        return worst(found)
 
     @property
     def passed(self) -> bool:
-        """Whether no row failed."""
+        """Whether nothing failed."""
         return self.verdict != "fail"
 
     def to_json(self) -> dict[str, Any]:
@@ -144,21 +164,16 @@ class Report:
             "settings": dict(self.settings),
             "findings": [asdict(one) for one in self.findings],
             "trace": [asdict(one) for one in self.trace],
+            "levels": [asdict(one) for one in self.levels],
+            "controls": [asdict(one) for one in self.controls],
+            "histogram": None if self.histogram is None else asdict(self.histogram),
         }
         cleaned: dict[str, Any] = _plain(plain)
         return cleaned
 
     def lines(self) -> list[str]:
-        """Return the report as lines of text, the verdict last."""
-        counts = {one: sum(row.verdict == one for row in self.rows) for one in _ORDER}
-        what = "outputs" if self.level == "outputs" else "tensors"
-        bad = ", ".join(f"{counts[one]} {one}" for one in ("fail", "warn") if counts[one])
-        return [
-            *(row.line() for row in self.rows),
-            *(text for one in self.findings for text in one.lines()),
-            *(f"note  {notice}" for notice in self.notices),
-            f"{self.verdict}: {self.compared} {what} compared" + (f", {bad}" if bad else ""),
-        ]
+        """Return the report as lines of text, the verdict first."""
+        return telling.lines(self)
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
@@ -174,10 +189,6 @@ def shape_or_scalar(shape: tuple[int, ...]) -> str:
         ('3x10', 'scalar')
     """
     return "x".join(map(str, shape)) or "scalar"
-
-
-def _times(ratio: float | None) -> str:
-    return f"{ratio:.1f}x" if ratio is not None and ratio < 1e4 else f"{ratio:.0e}x"
 
 
 def _plain(value: Any) -> Any:

@@ -129,11 +129,11 @@ def test_report_as_text_and_as_json() -> None:
     )
     report = Report("outputs", rows, 2, ("Careful.",), {"seed": 0})
     assert report.lines() == [
-        "pass  probs / output  3x10  relative L2 2.00e-07  floor 1.00e-07  2.0x floor"
-        "  largest 1.00e-06 at [2, 1]",
-        "fail  aux  3  relative L2 inf  floor 1.00e-07  infx floor  largest nan at [0]",
-        "note  Careful.",
         "fail: 2 outputs compared, 1 fail",
+        "  pass  probs / output  3x10  relative L2 2.00e-07  floor 1.00e-07  2.0x floor"
+        "  largest 1.00e-06 at [2, 1]",
+        "  fail  aux  3  relative L2 inf  floor 1.00e-07  infx floor  largest nan at [0]",
+        "  note  Careful.",
     ]
     plain = json.loads(json.dumps(report.to_json(), allow_nan=False))
     assert plain["verdict"] == "fail"
@@ -157,13 +157,13 @@ def test_causes_and_the_trace_are_told() -> None:
     trace = (LayerError("bn", "norm", 2e-3, 1e-7, 3e-3), LayerError("head", "", math.nan))
     row = Row("a", "a", "fail", (3,), 0.1)
     report = Report("outputs", (row,), 1, findings=(finding, unknown), trace=trace)
-    assert report.lines()[1:-1] == [
-        "cause  bn / norm  epsilon  relative L2 2.00e-03, floor 1.00e-07",
-        "  Keras has epsilon 0.001, PyTorch 1e-05.",
-        "  left when undone: epsilon 1.1e-07, mean and variance exchanged 1.2e+00",
-        "  other weights can repair it: norm.eps = 1e-3",
-        "cause  head  unknown  relative L2 inf, floor 0.00e+00",
-        "  None of the known causes explains the difference.",
+    assert report.lines()[2:] == [
+        "  cause  bn / norm  epsilon  relative L2 2.00e-03, floor 1.00e-07",
+        "    Keras has epsilon 0.001, PyTorch 1e-05.",
+        "    left when undone: epsilon 1.1e-07, mean and variance exchanged 1.2e+00",
+        "    other weights can repair it: norm.eps = 1e-3",
+        "  cause  head  unknown  relative L2 inf, floor 0.00e+00",
+        "    None of the known causes explains the difference.",
     ]
     plain = msgspec.convert(
         json.loads(json.dumps(report.to_json(), allow_nan=False)), schema.Report
