@@ -36,12 +36,22 @@ def main() -> int:
 
 
 def prepare(folder: Path) -> None:
-    """Write the files that the commands begin with: two networks that Keras saved, untrained."""
+    """Write the files that the commands begin with: two networks that Keras saved, untrained.
+
+    The small one gets random weights: in a fresh one, a BatchNormalization holds nothing but ones
+    and zeros, and ``validate`` says rightly that they prove nothing.
+    """
     os.environ.setdefault("KERAS_BACKEND", "torch")
     import demo
     import keras
+    import numpy as np
 
-    demo.build_keras().save(folder / "digits.keras")
+    model = demo.build_keras()
+    generator = np.random.default_rng(0)
+    for variable in model.weights:
+        value = generator.uniform(0.1, 1.0, variable.shape)
+        variable.assign((value if "variance" in variable.path else value - 0.5).astype("float32"))
+    model.save(folder / "digits.keras")
     keras.backend.clear_session()
     keras.applications.DenseNet121(weights=None).save(folder / "densenet121.keras")
     text = (environment.ROOT / "scripts" / "digits_network.py").read_text(encoding="utf-8")

@@ -188,9 +188,7 @@ def _apply(wrong: tuple[int, tuple[int, ...], tuple[int, ...]], name: str) -> Ca
     return change
 
 
-def _swapped(
-    shapes: Mapping[str, tuple[int, ...]], *, ranks: tuple[int, ...]
-) -> Iterator[Broken]:
+def _swapped(shapes: Mapping[str, tuple[int, ...]], *, ranks: tuple[int, ...]) -> Iterator[Broken]:
     """Yield neighbours of one shape and one last name, but none of a normalisation."""
     norms = {name.removesuffix("running_var") for name in shapes if name.endswith("running_var")}
     alike: dict[tuple[str, tuple[int, ...]], list[str]] = {}

@@ -21,9 +21,7 @@ def histogram(name: str, actual: Array, reference: Array) -> Histogram | None:
     if actual.shape != reference.shape or actual.dtype.kind not in "fiub":
         return None
     step = max(1, actual.size // _MOST)
-    one, two = (
-        side.reshape(-1)[::step].astype(np.float64) for side in (actual, reference)
-    )
+    one, two = (side.reshape(-1)[::step].astype(np.float64) for side in (actual, reference))
     finite = np.isfinite(one) & np.isfinite(two)
     one, two = one[finite], two[finite]
     if not one.size:

@@ -41,7 +41,9 @@ def in_one_scale(actual: Array, reference: Array) -> tuple[Array, Array, str]:
     return actual, shifted / shifted.sum(axis=-1, keepdims=True), NOTE_SATURATED
 
 
-def divergence(actual: Array, reference: Array, names: tuple[str, str]) -> tuple[float, float] | None:
+def divergence(
+    actual: Array, reference: Array, names: tuple[str, str]
+) -> tuple[float, float] | None:
     """Return the mean KL divergence in nats, and how often the most probable class is the same.
 
     Args:

@@ -47,11 +47,11 @@ def unsteadiness(
     repeated = run(inputs)
     if any(_differs(outputs[name], repeated.get(name), None, limit) for name in differing):
         return f"{side} gives another answer each time: something random is left in it.", True
-    return (
+    sentence = (
         f"{side} gives another answer for a sample when another one is beside it "
-        f"(output '{differing[0]}'): it computes with statistics of the batch, as in training.",
-        False,
+        f"(output '{differing[0]}'): it computes with statistics of the batch, as in training."
     )
+    return sentence, False
 
 
 def other_mates(inputs: Mapping[str, Array]) -> dict[str, Array] | None:
@@ -59,9 +59,7 @@ def other_mates(inputs: Mapping[str, Array]) -> dict[str, Array] | None:
     batch = _batch(inputs)
     if batch < 2:
         return None
-    return {
-        name: np.concatenate([array[: batch - 1], array[:1]]) for name, array in inputs.items()
-    }
+    return {name: np.concatenate([array[: batch - 1], array[:1]]) for name, array in inputs.items()}
 
 
 def _batch(inputs: Mapping[str, Array]) -> int:
