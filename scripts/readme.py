@@ -20,7 +20,7 @@ import environment
 README = environment.ROOT / "README.md"
 BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", flags=re.MULTILINE | re.DOTALL)
 # What differs from run to run or from machine to machine: times, and errors of rounding.
-VARYING = re.compile(r"\b\d+\.\d+ s\b|\b\d\.\d+e[-+]\d+|\b\d+\.\dx|(?<= at )\[.*?\]")
+VARYING = re.compile(r"\b\d+\.\d+ s\b|\b\de\+\d+x|\b\d\.\d+e[-+]\d+|\b\d+\.\dx|(?<= at )\[.*?\]")
 
 
 def main() -> int:

@@ -84,8 +84,8 @@ class Row(msgspec.Struct, frozen=True):
     """One output or tensor of both sides, compared.
 
     ``error`` and ``floor`` are relative L2, ``floors`` is the first in units of the second;
-    ``where`` is the index of the largest absolute difference. ``kl`` (nats) and ``agreement`` (share
-    of equal most probable classes) are null unless the output is that of a classifier.
+    ``where`` is the index of the largest absolute difference. ``kl`` (nats) and ``agreement``
+    (share of equal most probable classes) are null unless the output is that of a classifier.
     """
 
     name: str

@@ -215,7 +215,9 @@ class Comparison:
     ) -> Row:
         name, other, _ = pair
         actual, reference, note = self._sides(pair, expected, found)
-        row = judge_output(name, other, actual, reference, floors[other], self._options.tolerance)
+        row = judge_output(
+            name, other, actual, reference, floors[other], tolerance=self._options.tolerance
+        )
         told = divergence(actual, reference, (f"{name} {note}" if note else name, other))
         if told is not None:
             row = replace(row, kl=told[0], agreement=told[1])

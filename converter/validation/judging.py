@@ -40,6 +40,7 @@ def judge_output(
     actual: Array,
     reference: Array,
     floor: float,
+    *,
     tolerance: Tolerance | None = None,
 ) -> Row:
     """Compare one output of both sides and judge it.
