@@ -70,16 +70,11 @@ def judge_output(
         if different:
             notes.append(f"{different:,} of {actual.size:,} integers differ")
     else:
-        by_floor = judge(gap.relative_l2, floor)
-        beyond = tolerance.exceeded(actual, reference) if tolerance is not None else 0
-        if tolerance is None:
-            verdicts.append(by_floor)
-        elif beyond:
-            verdicts.append("fail")
-            notes.append(f"{beyond:,} of {actual.size:,} elements exceed the tolerances")
-        elif by_floor == "fail":
-            verdicts.append("warn")
-            notes.append("within the tolerances given, beyond 300 noise floors")
+        verdict, note = judge(gap.relative_l2, floor), ""
+        if tolerance is not None:
+            verdict, note = _by_tolerance(tolerance, actual, reference, verdict)
+        verdicts.append(verdict)
+        notes += [note] if note else []
     if gap.mismatched:
         verdicts.append("fail")
         notes.append(f"{gap.mismatched:,} elements are infinite or NaN on one side only")
@@ -102,3 +97,15 @@ def judge_output(
         cosine=gap.cosine,
         note="; ".join(notes),
     )
+
+
+def _by_tolerance(
+    tolerance: Tolerance, actual: Array, reference: Array, by_floor: Verdict
+) -> tuple[Verdict, str]:
+    """Return the verdict of what a person allows, and a note where it is not that of the floor."""
+    beyond = tolerance.exceeded(actual, reference)
+    if beyond:
+        return "fail", f"{beyond:,} of {actual.size:,} elements exceed the tolerances"
+    if by_floor == "fail":
+        return "warn", "within the tolerances given, beyond 300 noise floors"
+    return "pass", ""
