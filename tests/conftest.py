@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 
+import pytest
 from hypothesis import settings
+from support import outcomes
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 # Keras reads and writes keras.json in its home; the user's own is left alone.
@@ -14,3 +16,8 @@ os.environ.setdefault("KERAS_HOME", tempfile.mkdtemp(prefix="weightferry-keras-"
 settings.register_profile("default", max_examples=60, deadline=None)
 settings.register_profile("long", max_examples=1000, deadline=None)
 settings.load_profile(os.environ.get("WEIGHTFERRY_HYPOTHESIS", "default"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Write what became of the files of strangers, where tests read them."""
+    outcomes.report(terminalreporter)

@@ -65,6 +65,7 @@ def describe(path: str, checkpoint: Checkpoint) -> schema.Checkpoint:
         ties=dict(manifest.ties),
         metadata=dict(manifest.metadata),
         notices=list(manifest.notices),
+        writer=manifest.writer,
     )
 
 
@@ -89,6 +90,7 @@ def show(found: schema.Checkpoint, *, collapsed: bool) -> None:
         f"{found.path}: format {found.format}, names {family}, "
         f"{render.plural(len(found.tensors), 'tensor')}, {size_text(found.nbytes)}"
     )
+    render.line(f"written by: {found.writer or 'nothing in the file says it'}")
     render.line()
     if collapsed:
         columns.append(render.Column("count", right=True))

@@ -35,7 +35,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """What ``inspect`` found.
 
     ``family`` is ``keras``, ``torch`` or null; ``ties`` maps further names to the name that holds
-    the value; ``notices`` says what is unusual, in whole sentences.
+    the value; ``notices`` says what is unusual, in whole sentences; ``writer`` is the program that
+    wrote it, with its version, null where nothing in the file tells.
     """
 
     path: str
@@ -47,6 +48,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     ties: dict[str, str]
     metadata: dict[str, str]
     notices: list[str]
+    writer: str | None = None
     schema: int = VERSION
 
 

@@ -68,6 +68,8 @@ class KerasArchive(KerasStoreCheckpoint):
         notices: list[str] = []
         inside = given or self._architecture(notices)
         metadata, metadata_text = self._metadata(notices)
+        if self._archive.members[WEIGHTS].is_compressed:
+            notices.append("the archive was compressed, which Keras does not do: it was inflated")
         source, offset, size = self._archive.open(WEIGHTS)
         self._tree = Hdf5Tree(source, offset=offset, length=size)
         self.fill(

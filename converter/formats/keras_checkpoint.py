@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converter.errors import UnsupportedFileError, UsageError
+from converter.formats import authorship
 from converter.formats.base import Checkpoint
 from converter.formats.hdf5_assembly import AssembledTree, DatasetTree, JoinedTree
 from converter.formats.hdf5_tree import Hdf5Tree
@@ -156,7 +157,8 @@ class KerasStoreCheckpoint(KerasFileCheckpoint):
             family="keras",
             layers=found.layers,
             metadata=metadata,
-            notices=[*notices, *said, *_said_of_lora(found.layers), *found.notices],
+            notices=[*notices, *said, *said_of_layers(found.layers), *found.notices],
+            writer=authorship.converted(metadata, _writer(metadata, names, owners)),
         )
         self._structure = KerasStructure(
             store=found.store,
@@ -188,11 +190,26 @@ class KerasStoreCheckpoint(KerasFileCheckpoint):
             return name_tree(build_groups(owners, names), None), said
 
 
-def _said_of_lora(layers: Iterable[LayerSpec]) -> Iterator[str]:
-    """Yield what is to be said of layers with a low-rank addition.
+def _writer(
+    metadata: Mapping[str, str], names: Mapping[str, str | None], datasets: Iterable[str]
+) -> str:
+    """Return what wrote a file of Keras 3; weights alone record no version."""
+    version = metadata.get("keras_version")
+    if version is None:
+        return authorship.of_keras_3_weights(names.values(), list(datasets))
+    backslashes = any("\\" in path for path in datasets)
+    return authorship.of_keras(version, has_backslashes=backslashes)
+
+
+def said_of_layers(layers: Iterable[LayerSpec]) -> Iterator[str]:
+    """Yield what is to be said of layers that are code, and of those with a low-rank addition.
 
     Source: keras 3.15.1 layers/core/dense.py, ``save_own_variables``: kernels have it in them.
     """
+    layers = list(layers)
+    code = [quoted(layer.path) for layer in layers if layer.class_name == "Lambda"]
+    if code:
+        yield f"functions in the file were not run or read: {', '.join(code[:5])} (Lambda)"
     found = [
         f"{quoted(layer.path)} (rank {layer.config['lora_rank']})"
         for layer in layers

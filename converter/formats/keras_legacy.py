@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from converter.errors import CheckpointError, CorruptFileError, UnsupportedFileError
+from converter.formats import authorship
 from converter.formats.hdf5_assembly import AssembledTree, DatasetTree
 from converter.formats.hdf5_tree import Hdf5Tree
 from converter.formats.keras_1 import Reading, is_keras_1, upgrade_weights
@@ -29,6 +30,7 @@ from converter.formats.keras_checkpoint import (
     provenance_of,
     refuse_select,
     reworded,
+    said_of_layers,
 )
 from converter.formats.keras_config import missing_architecture, parse_architecture
 from converter.formats.keras_cudnn import translate_config, translate_weights
@@ -87,8 +89,12 @@ class KerasLegacy(KerasFileCheckpoint):
         is_old = is_keras_1(version, _text(root, "keras_version"), weights)
         if is_old:
             found = self._name_old(weights, architecture, notices)
-            version = _text(root, "keras_version") or "1"
+            recorded = _text(root, "keras_version")
+            listed = [name for values in weights.values() for name, _ in values]
+            writer = authorship.of_keras_1(recorded, listed)
+            version = recorded or "1"
         else:
+            writer = authorship.of_keras(version, backend=_text(attributes, "backend"))
             refuse_select(self.path, self._select)
             weights, architecture = self._without_cudnn(weights, architecture, notices)
             found = self._name(weights, architecture, notices)
@@ -101,7 +107,8 @@ class KerasLegacy(KerasFileCheckpoint):
             family="keras",
             layers=found.layers,
             metadata=metadata,
-            notices=[*notices, *found.notices],
+            notices=[*notices, *said_of_layers(found.layers), *found.notices],
+            writer=authorship.converted(metadata, writer),
         )
         self._structure = replace(
             found.keras_3,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converter.errors import CorruptFileError
+from converter.formats import authorship
 from converter.formats.base import Checkpoint
 from converter.formats.numpy_header import SUFFIX, HeaderReader, Layout
 from converter.formats.source_file import SourceFile
@@ -62,6 +63,7 @@ class NpzCheckpoint(Checkpoint):
         self._manifest = Manifest.of(
             (place.layout.spec(name) for name, place in self._places.items()),
             family=family_of(self._places),
+            writer=authorship.of_numpy({place.layout.version for place in self._places.values()}),
         )
 
     def _place(self, member: str) -> _Place:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from converter.errors import CheckpointError, CorruptFileError, UnsafeFileError
+from converter.formats import authorship
 from converter.formats.base import Checkpoint
 from converter.formats.npz_reader import family_of
 from converter.formats.numpy_header import SUFFIX, HeaderReader, Layout
@@ -71,6 +72,7 @@ class NumpyFolder(Checkpoint):
             (layout.spec(name) for name, layout in self._layouts.items()),
             family=family_of(self._paths),
             notices=self._notices(),
+            writer=authorship.of_numpy({layout.version for layout in self._layouts.values()}),
         )
 
     def _find(self, folder: Path) -> list[str]:

@@ -43,6 +43,7 @@ class Layout:
         offset: First byte of the elements, from the start of the array's file or member.
         is_fortran: Whether the first axis runs fastest.
         is_swapped: Whether the bytes are in the other order than this machine's.
+        version: Of the array's header; empty where it has none.
     """
 
     shape: tuple[int, ...]
@@ -50,6 +51,7 @@ class Layout:
     offset: int
     is_fortran: bool
     is_swapped: bool
+    version: str = ""
 
     def spec(self, name: str) -> TensorSpec:
         """Return name, shape and dtype."""
@@ -113,7 +115,9 @@ class HeaderReader:
         needed, there = dtype.nbytes(shape), self.size - start - length
         if needed != there:
             raise self._bad(f"its shape needs {nbytes_text(needed)}, it has {there:,}")
-        return Layout(shape, dtype, start + length, match["fortran"] == "True", is_swapped)
+        is_fortran = match["fortran"] == "True"
+        version = f"{head[6]}.{head[7]}"
+        return Layout(shape, dtype, start + length, is_fortran, is_swapped, version)
 
     def _bad(self, why: str) -> CorruptFileError:
         return CorruptFileError(cannot_read(self.path, f"{self.what} is damaged: {why}"))

@@ -18,6 +18,7 @@ from converter.errors import (
     UnsafeFileError,
     UnsupportedFileError,
 )
+from converter.formats import authorship
 from converter.formats.base import Checkpoint
 from converter.formats.joblib_compression import compression_of, inflate
 from converter.formats.npz_reader import family_of
@@ -57,7 +58,9 @@ class NumpyPickle(Checkpoint):
         self._content = self._source
         self._notices: list[str] = []
         try:
-            kind = compression_of(self._source.read(0, min(8, self._source.size)))
+            kind = self._compression = compression_of(
+                self._source.read(0, min(8, self._source.size))
+            )
             if kind is not None:
                 self._content = inflate(self._source, kind)
             self._data = self._content.view(0, self._content.size)
@@ -69,6 +72,7 @@ class NumpyPickle(Checkpoint):
             (_spec(name, array) for name, array in self._arrays.items()),
             family=None if any("/" in name for name in self._arrays) else family_of(self._arrays),
             notices=self._notices,
+            writer=self._writer,
         )
 
     def _load(self) -> Any:
@@ -76,6 +80,8 @@ class NumpyPickle(Checkpoint):
         root = machine.load()
         if machine.position != len(self._data):
             raise machine.corrupt("something follows its end")
+        protocol = authorship.protocol_of(self._data[:2].data)
+        self._writer = authorship.of_pickle(machine.named, protocol, self._compression)
         return root
 
     def _find(self, root: Any, select: str | None) -> dict[str, PickledArray]:

@@ -147,6 +147,11 @@ class NumpyMachine(Machine):
 
     steps: ClassVar[Mapping[int, Step]]
 
+    def __init__(self, data: bytes | memoryview, path: Path) -> None:
+        """Start at the first byte of ``data``; ``named`` collects what the pickle would call."""
+        super().__init__(data, path)
+        self.named: set[str] = set()
+
     def text(self, count: int) -> Any:
         """Return a text, or where it is where it may be the bytes of an array."""
         if count <= MAX_WORD:
@@ -171,12 +176,14 @@ class NumpyMachine(Machine):
     def call(self, function: Any, arguments: tuple[Any, ...]) -> Any:
         """Return an array, a type, bytes, a dict, or an opaque value."""
         name = name_of(function) if isinstance(function, Global) else ""
+        self._note(name)
         builder = _BUILDERS.get(name.replace("numpy._core.", "numpy.core.", 1))
         return Opaque(name or name_of(function)) if builder is None else builder(self, arguments)
 
     def new_object(self, count: int) -> None:
         """Replace a class and its arguments by joblib's wrapper, or by an opaque value."""
         super().new_object(count)
+        self._note(self.stack[-1].name)
         if self.stack[-1].name in _WRAPPERS:
             self.stack[-1] = _JoblibWrapper()
 
@@ -222,6 +229,7 @@ class NumpyMachine(Machine):
     def reconstructed(self, arguments: tuple[Any, ...]) -> Any:
         """Return the object of ``_reconstructor(class, object, None)`` of protocols 0 and 1."""
         name = name_of(arguments[0])
+        self._note(name)
         return _JoblibWrapper() if name in _WRAPPERS else Opaque(name)
 
     def dtype(self, arguments: tuple[Any, ...]) -> PickledDType:
@@ -232,6 +240,10 @@ class NumpyMachine(Machine):
         if not isinstance(code, str):
             raise self.corrupt("a type has no name")
         return PickledDType(code)
+
+    def _note(self, name: str) -> None:
+        if name in _BUILDERS or name in _WRAPPERS or name.startswith("numpy._core."):
+            self.named.add(name)
 
     def _fill_dtype(self, dtype: PickledDType, state: Any) -> None:
         if not isinstance(state, tuple) or len(state) < 5:

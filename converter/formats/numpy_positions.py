@@ -83,6 +83,7 @@ class PositionalCheckpoint(Checkpoint):
             layers=like.layers,
             ties=like.ties,
             metadata=checkpoint.manifest.metadata,
+            writer=checkpoint.manifest.writer,
             notices=(
                 "The arrays have no names: they got those of the model by their positions.",
                 *checkpoint.manifest.notices,

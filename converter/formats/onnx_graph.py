@@ -98,6 +98,7 @@ class Model:
     Attributes:
         producer: Who wrote it.
         version: Which version of it.
+        ir_version: Version of the format itself.
         opsets: Domain to version.
         nodes: All nodes, those of inner graphs too.
         tensors: Initializers and constants by name.
@@ -109,6 +110,7 @@ class Model:
 
     producer: str = ""
     version: str = ""
+    ir_version: int = 0
     opsets: dict[str, int] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
     tensors: dict[str, Tensor] = field(default_factory=dict)
@@ -137,12 +139,11 @@ class _Parser:
     def model(self) -> Model:
         wire, model = self._wire, self._model
         graphs = []
-        ir_version = 0
         for found in wire.fields(0, len(wire.data)):
             match found.number:
                 case 1:
                     wire.expect(found, VARINT)
-                    ir_version = found.value
+                    model.ir_version = found.value
                 case 2:
                     model.producer = wire.text(found)
                 case 3:
@@ -159,7 +160,7 @@ class _Parser:
                     model.notes.append((key, found.span))
                 case 25:
                     model.functions += 1
-        self._check(ir_version, graphs)
+        self._check(model.ir_version, graphs)
         self._graph(graphs[0], (graphs[0],), depth=0)
         return model
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from converter.errors import CheckpointError
+from converter.formats import authorship
 from converter.formats.base import Checkpoint
 from converter.formats.onnx_graph import Model, parse_model
 from converter.formats.onnx_parameters import Parameters, describe, find_parameters, metadata_of
@@ -80,6 +81,12 @@ class OnnxCheckpoint(Checkpoint):
             ties={further: name for further, name in found.ties.items() if name in self.parameters},
             metadata=metadata_of(model),
             notices=describe(found, model),
+            writer=authorship.converted(
+                model.metadata,
+                authorship.of_onnx(
+                    model.producer, model.version, model.opsets.get(""), model.ir_version
+                ),
+            ),
         )
 
     @property

@@ -37,11 +37,13 @@ class Header:
         specs: The tensors in the order of their values in the file.
         offsets: Name to the position of its values, in bytes from the start of the file.
         metadata: Texts.
+        notices: What is unusual about it, as whole sentences.
     """
 
     specs: tuple[TensorSpec, ...]
     offsets: Mapping[str, int]
     metadata: Mapping[str, str]
+    notices: tuple[str, ...] = ()
 
 
 def read_header(source: SourceFile) -> Header:
@@ -90,7 +92,14 @@ def read_header(source: SourceFile) -> Header:
         tuple(spec for spec, _, _ in ranges),
         {spec.name: 8 + size + begin for spec, begin, _ in ranges},
         metadata,
+        _notices(source),
     )
+
+
+def _notices(source: SourceFile) -> tuple[str, ...]:
+    if source.read(8, 1) == b"{":
+        return ()
+    return ("The header begins with space, which the format forbids and its own reader takes.",)
 
 
 def _entry(source: SourceFile, name: str, entry: Any) -> tuple[TensorSpec, int, int]:

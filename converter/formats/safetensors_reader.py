@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from converter.errors import CheckpointError, CorruptFileError, UnsafeFileError
+from converter.formats import authorship
 from converter.formats.base import Checkpoint
 from converter.formats.beside import open_beside
 from converter.formats.safetensors_header import Header, read_header
@@ -84,7 +85,8 @@ class SafetensorsCheckpoint(Checkpoint):
             family=family,
             ties=_ties(metadata, names),
             metadata=metadata,
-            notices=notices,
+            notices=(*notices, *(said for _, header in parts for said in header.notices)),
+            writer=authorship.converted(metadata, authorship.of_safetensors(metadata)),
         )
 
     @property

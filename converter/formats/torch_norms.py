@@ -184,6 +184,7 @@ class MaterialisedNorms(Checkpoint):
             layers=manifest.layers,
             ties={**{name: of for name, of in ties.items() if name not in used}, **inner_ties},
             metadata=manifest.metadata,
+            writer=manifest.writer,
             notices=(*manifest.notices, f"{_listed(norms)} computed from the parts in the source."),
         )
 

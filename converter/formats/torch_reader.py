@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import sys
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from converter.errors import CorruptFileError
+from converter.formats import authorship
 from converter.formats.base import Checkpoint
 from converter.formats.pickle_objects import state_dicts
 from converter.formats.source_file import Bytes, SourceFile
@@ -26,6 +27,7 @@ from converter.formats.torch_pickle import Storage, TensorRef, TorchMachine
 from converter.formats.torch_selection import select_tensors
 from converter.formats.wording import cannot_read, nbytes_text, quoted
 from converter.formats.zip_archive import ZipArchive
+from converter.formats.zip_directory import Member
 from converter.tensors.dtype import Array
 from converter.tensors.manifest import Manifest
 from converter.tensors.spec import TensorSpec
@@ -71,6 +73,10 @@ class TorchCheckpoint(Checkpoint):
         return state_dicts(root, self.source.path)
 
     @abstractmethod
+    def _writer(self) -> str:
+        """Return which program wrote the file."""
+
+    @abstractmethod
     def _view(self, storage: Storage) -> Bytes:
         """Return the bytes of a storage."""
 
@@ -99,6 +105,7 @@ class TorchCheckpoint(Checkpoint):
             family="torch",
             ties=ties,
             notices=(*notices, *stripped),
+            writer=self._writer(),
         )
 
     @property
@@ -141,14 +148,32 @@ class TorchZip(TorchCheckpoint):
         if self._order not in (b"little", b"big"):
             raise CorruptFileError(cannot_read(self.source.path, "it has an unknown byte order"))
         data = self._archive.read(f"{self._root}/data.pkl", max_bytes=MAX_PICKLE_BYTES)
+        self._protocol = authorship.protocol_of(data)
         machine = TorchMachine(data, self.source.path)
         root = machine.load()
         if machine.position != len(data):
             raise machine.corrupt("something follows its end")
         return root
 
+    def _states(self, root: Any) -> tuple[Any, tuple[str, ...]]:
+        """Return the value with state dicts for modules, and what is unusual about the archive."""
+        states, notices = super()._states(root)
+        return states, (*self._unusual(), *notices)
+
+    def _unusual(self) -> Iterator[str]:
+        if self._swapped:
+            order = self._order.decode()
+            yield f"Its values are {order}-endian: they are turned when they are read."
+        if any(member.size and not member.crc for member in self._members.values()):
+            yield "Its checksums were not computed: damaged values would not be noticed."
+
+    def _writer(self) -> str:
+        inside = len(self._root) + 1
+        records = {name[inside:] for name in self._members}
+        return authorship.of_torch_zip(records, self._protocol)
+
     @property
-    def _members(self) -> Mapping[str, object]:
+    def _members(self) -> Mapping[str, Member]:
         return self._archive.members
 
     def _find_root(self) -> str:
@@ -195,6 +220,7 @@ class TorchLegacy(TorchCheckpoint):
 
     def _load(self) -> Any:
         data = self.source.view(0, self.source.size).data
+        self._protocol = authorship.protocol_of(data)
         machine = TorchMachine(data, self.source.path)
         magic, protocol, system = machine.load(), machine.load(), machine.load()
         if magic != LEGACY_MAGIC or protocol != LEGACY_PROTOCOL or not isinstance(system, dict):
@@ -206,6 +232,9 @@ class TorchLegacy(TorchCheckpoint):
             raise machine.corrupt("it has no list of storages")
         self._offsets = self._locate(machine, keys)
         return root
+
+    def _writer(self) -> str:
+        return authorship.of_torch_legacy(self._protocol)
 
     def _locate(self, machine: TorchMachine, keys: list[str]) -> dict[str, tuple[int, int]]:
         """Return where each storage is: offset and size in bytes."""

@@ -14,6 +14,7 @@ import re
 from typing import Any
 
 from converter.errors import UnsupportedFileError
+from converter.formats import authorship
 from converter.formats.pickle_objects import Entries, Instance, walk_modules
 from converter.formats.torch_reader import TorchZip
 from converter.formats.wording import cannot_read, quoted
@@ -52,6 +53,13 @@ class TorchScript(TorchZip):
         name = quoted(root.name.removeprefix("__torch__."))[1:-1]
         what = f"It is a TorchScript program ({name})"
         return found, (f"{what}: its tensors were read, none of its code was run.",)
+
+    def _writer(self) -> str:
+        member = f"{self._root}/version"
+        if member not in self._members:
+            return authorship.of_torchscript("not recorded")
+        text = self._archive.read(member, max_bytes=64)
+        return authorship.of_torchscript(text.decode("latin-1").strip())
 
     def _entries(self, module: Instance) -> Entries:
         """Return the tensors and the inner modules of one module, by name."""

@@ -24,6 +24,7 @@ class Manifest:
         ties: Further name to the name in ``tensors`` that holds the same value.
         metadata: Texts that the checkpoint carries.
         notices: What is unusual about the checkpoint, as whole sentences.
+        writer: Which program wrote it, with its version, as far as that can be told.
     """
 
     tensors: Mapping[str, TensorSpec]
@@ -32,6 +33,7 @@ class Manifest:
     ties: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    writer: str | None = None
 
     @classmethod
     def of(
@@ -43,6 +45,7 @@ class Manifest:
         ties: Mapping[str, str] | None = None,
         metadata: Mapping[str, str] | None = None,
         notices: Iterable[str] = (),
+        writer: str | None = None,
     ) -> Manifest:
         """Build a manifest from specs.
 
@@ -66,6 +69,7 @@ class Manifest:
             MappingProxyType(dict(ties or {})),
             MappingProxyType(dict(metadata or {})),
             tuple(notices),
+            writer,
         )
 
     def of_family(self, family: Family) -> Manifest:

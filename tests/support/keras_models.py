@@ -184,3 +184,14 @@ FUNCTIONAL = {
     "embeddings": embeddings,
 }
 CUSTOM = {"custom_layer": custom_layer, "subclassed": subclassed}
+
+
+def mtcnn_pnet(prelu: str = "prelu", heads: tuple[str, str] = ("conv4_2", "conv4_1")) -> Any:
+    """Return the P-Net of MTCNN; the boxes come before the faces, as in the published list."""
+    x = image = keras.Input((24, 24, 3))
+    for number, filters in enumerate((10, 16, 32), 1):
+        x = layers.Conv2D(filters, 3, name=f"conv{number}")(x)
+        x = layers.PReLU(shared_axes=[1, 2], name=f"{prelu}{number}")(x)
+    boxes = layers.Conv2D(4, 1, name=heads[0])(x)
+    faces = layers.Conv2D(2, 1, name=heads[1])(x)
+    return keras.Model(image, [boxes, faces])

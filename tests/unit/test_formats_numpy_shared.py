@@ -12,8 +12,10 @@ from support.tensor_files import SHARED
 import converter
 from converter.errors import ProblemsError
 
-keras = pytest.importorskip("keras")
+pytest.importorskip("keras")
 pytest.importorskip("lz4.frame")
+from support.keras_models import mtcnn_pnet as pnet
+
 LIST = SHARED / "mtcnn-pnet-keras-weights.joblib.lz4"
 TORCH = SHARED / "mtcnn-pnet-facenet.pt"
 OTHER = SHARED / "dl4j-mtcnn-12net.h5"
@@ -21,17 +23,6 @@ pytestmark = [
     pytest.mark.frameworks,
     pytest.mark.skipif(not SHARED.exists(), reason="the shared checkpoints are not here"),
 ]
-
-
-def pnet(prelu="prelu", heads=("conv4_2", "conv4_1")):
-    """Return the network; the boxes come before the faces, as in the list."""
-    x = image = keras.Input((24, 24, 3))
-    for number, filters in enumerate((10, 16, 32), 1):
-        x = keras.layers.Conv2D(filters, 3, name=f"conv{number}")(x)
-        x = keras.layers.PReLU(shared_axes=[1, 2], name=f"{prelu}{number}")(x)
-    boxes = keras.layers.Conv2D(4, 1, name=heads[0])(x)
-    faces = keras.layers.Conv2D(2, 1, name=heads[1])(x)
-    return keras.Model(image, [boxes, faces])
 
 
 def test_the_list_is_the_file_of_pytorch_bit_for_bit(tmp_path):
