@@ -25,7 +25,7 @@ from converter.tensors.dtype import Array, Shape
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _UNDEFINED = 2**64 - 1
 _MAX_DEPTH = 64
-_MAX_OBJECTS = 1_000_000
+_MAX_OBJECTS = 200_000
 _MAX_ELEMENTS = 2**60
 _MIN_TEXT_BYTES = 2**20
 

@@ -24,7 +24,7 @@ from converter.formats.wording import cannot_read, nbytes_text, quoted
 from converter.tensors.dtype import Shape
 
 MAX_DEPTH = 64
-MAX_OBJECTS = 1_000_000
+MAX_OBJECTS = 200_000
 MAX_ELEMENTS = 2**60
 _BUFFER_BYTES = 2**16
 

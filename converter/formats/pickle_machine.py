@@ -22,6 +22,11 @@ from converter.formats.wording import cannot_read
 MAX_MARKS = 1000
 MAX_LONG_BYTES = 64
 MAX_NAME_BYTES = 1000
+# A step costs at most some 80 bytes and a microsecond: what follows bounds both. A tensor of
+# torch.save takes 30 steps and 8 places of the memo.
+MAX_STEPS = 3_600_000
+MAX_MEMO = 1_200_000
+MAX_TEXT_BYTES = 2**27  # of all texts together
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +83,8 @@ class Machine:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
+        self._steps_left = MAX_STEPS
+        self._text_left = MAX_TEXT_BYTES
 
     def call(self, function: Any, arguments: tuple[Any, ...]) -> Any:
         """Return what stands for a call; the default knows no function."""
@@ -111,7 +118,8 @@ class Machine:
         self.stack, self.marks, self.memo = [], [], {}
         data = self.data
         try:
-            while True:
+            while self._steps_left > 0:
+                self._steps_left -= 1
                 code = data[self.position]
                 self.position += 1
                 if code == 0x2E:  # STOP
@@ -129,6 +137,7 @@ class Machine:
             ended = self.position >= len(data)
             why = "it ends early" if ended else f"at byte {self.position:,}"
             raise self.corrupt(why) from error
+        raise self.too_much(f"more than {MAX_STEPS:,} steps")
 
     def _finish(self) -> Any:
         if len(self.stack) != 1 or self.marks:
@@ -138,6 +147,10 @@ class Machine:
     def corrupt(self, why: str) -> CorruptFileError:
         """Return the error for a pickle that contradicts itself."""
         return CorruptFileError(cannot_read(self.path, f"its pickle is damaged: {why}"))
+
+    def too_much(self, what: str) -> UnsafeFileError:
+        """Return the error for a pickle that would take absurdly much memory or time."""
+        return UnsafeFileError(cannot_read(self.path, f"its pickle has {what}"))
 
     def take(self, count: int) -> bytes:
         """Return the next ``count`` bytes."""
@@ -172,6 +185,12 @@ class Machine:
         self.take(1)
         return text
 
+    def memorise(self, key: int) -> None:
+        """Remember the last value under a number."""
+        if len(self.memo) >= MAX_MEMO:
+            raise self.too_much(f"more than {MAX_MEMO:,} values to be used again")
+        self.memo[key] = self.stack[-1]
+
     def pop(self) -> Any:
         """Take the last value; never one below the last mark."""
         if self.marks and len(self.stack) <= self.marks[-1]:
@@ -187,7 +206,7 @@ class Machine:
 
     def text(self, count: int) -> Any:
         """Return a text of ``count`` bytes."""
-        return self.take(count).decode("utf-8")
+        return self._content(count).decode("utf-8")
 
     def old_text(self, count: int) -> Any:
         """Return a text of Python 2, which may be bytes; the default takes texts only."""
@@ -195,6 +214,13 @@ class Machine:
 
     def blob(self, count: int) -> Any:
         """Return ``count`` bytes."""
+        return self._content(count)
+
+    def _content(self, count: int) -> bytes:
+        self._steps_left -= 1  # it takes as long as two
+        self._text_left -= count
+        if self._text_left < 0:
+            raise self.too_much(f"texts of more than {MAX_TEXT_BYTES:,} bytes")
         return self.take(count)
 
     def set_items(self, values: list[Any]) -> None:
@@ -238,6 +264,7 @@ class Machine:
         """Push the name of a class or function."""
         if not (isinstance(module, str) and isinstance(name, str)):
             raise self.corrupt("a class has no name")
+        self._steps_left -= 2  # its name was read byte by byte
         self.stack.append(Global(module, name))
 
     def reduce(self) -> None:
@@ -289,7 +316,7 @@ def _text(size: Callable[[Machine], int]) -> Step:
 
 def _put(key: Callable[[Machine], int]) -> Step:
     def step(m: Machine) -> None:
-        m.memo[key(m)] = m.stack[-1]
+        m.memorise(key(m))
 
     return step
 

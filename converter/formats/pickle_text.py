@@ -51,7 +51,7 @@ def _key(machine: Machine) -> int:
 
 
 def _put(machine: Machine) -> None:
-    machine.memo[_key(machine)] = machine.stack[-1]
+    machine.memorise(_key(machine))
 
 
 def _dict(machine: Machine) -> None:

@@ -24,6 +24,7 @@ from converter.tensors.spec import TensorSpec
 
 INDEX_NAME = "model.safetensors.index.json"
 MAX_SHARDS = 10_000
+MAX_TENSORS = 200_000  # of all shards together
 # What frameworks write under "format". Names of TensorFlow and Flax models are of neither family.
 _FAMILIES: dict[str, Family | None] = {"keras": "keras", "tf": None, "flax": None, "np": None}
 
@@ -178,6 +179,11 @@ def _shards(document: Any, index: Path) -> dict[str, set[str]]:
     weight_map = document.get("weight_map") if isinstance(document, dict) else None
     if not isinstance(weight_map, dict):
         raise CorruptFileError(cannot_read(index, "the index has no weight_map"))
+    if len(weight_map) > MAX_TENSORS:
+        raise UnsafeFileError(
+            cannot_read(index, f"the index names {len(weight_map):,} tensors"),
+            facts=[("expected", f"at most {MAX_TENSORS:,}")],
+        )
     shards: dict[str, set[str]] = {}
     for tensor, name in weight_map.items():
         if not isinstance(name, str) or not name.endswith(".safetensors"):

@@ -9,10 +9,12 @@ Source: RFC 8259 sections 4 and 6; CPython 3.11 ``json`` and CVE-2020-10735 (lon
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,12 +22,17 @@ import numpy as np
 
 from converter.errors import CorruptFileError
 from converter.formats.wording import cannot_read, quoted
+from converter.tensors.dtype import Array
 
 MAX_JSON_DEPTH = 64
 MAX_DIGITS = 20  # 2**64 has 20
+# What a text becomes takes up to 400 bytes for each key, and 40 for each further value: a header of
+# 200,000 tensors has four keys and some ten values for each.
+MAX_KEYS = 800_000
+MAX_VALUES = 4_000_000
+_BLOCK = 2**20
 
-# The closing quote is optional, so that every quote starts a match and the scan stays linear.
-_TEXTS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_ESCAPES = re.compile(rb"\\.", re.DOTALL)
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -48,15 +55,15 @@ def strict_json(data: bytes, *, what: str, path: Path, max_depth: int = MAX_JSON
     Raises:
         CorruptFileError: If the text is not UTF-8, not JSON, nested too deeply, has a key twice
             in one object, a number without a finite value or of more than 20 digits, or a text
-            that is not Unicode (a lone surrogate).
+            that is not Unicode (a lone surrogate), or absurdly many keys or values.
 
     Examples:
         >>> strict_json(b'{"a": [1, 2.5, null]}', what="the header", path=Path("x"))
         {'a': [1, 2.5, None]}
     """
     try:
+        _check_outline(data, max_depth)
         text = data.decode("utf-8")
-        _check_outline(text, data, max_depth)
         value = json.loads(
             text,
             object_pairs_hook=_object,
@@ -79,20 +86,39 @@ def strict_json(data: bytes, *, what: str, path: Path, max_depth: int = MAX_JSON
     raise CorruptFileError(cannot_read(path, f"{what} is not valid JSON: {why}"))
 
 
-def _check_outline(text: str, data: bytes, max_depth: int) -> None:
-    if text.startswith("\ufeff"):
+def _check_outline(data: bytes, max_depth: int) -> None:
+    """Refuse what would take much memory or time, from the marks between the texts."""
+    if data.startswith(codecs.BOM_UTF8):
         raise _RefusedError("it starts with a byte order mark")
-    if _depth(data) > max_depth:
+    deepest, depth, keys, values = 0, 0, 0, 0
+    for marks in _marks(data):
+        keys += int(np.count_nonzero(marks == ord(":")))
+        values += int(np.count_nonzero(marks == ord(",")))
+        opened = (marks == ord("{")) | (marks == ord("["))
+        closed = (marks == ord("}")) | (marks == ord("]"))
+        depths = depth + np.cumsum(opened.astype(np.int8) - closed.astype(np.int8), dtype=np.int64)
+        deepest = max(deepest, int(depths.max(initial=0)))
+        depth = int(depths[-1]) if depths.size else depth
+    if deepest > max_depth:
         raise _RefusedError(f"it is nested more than {max_depth} levels deep")
+    for found, most, what in ((keys, MAX_KEYS, "keys"), (values, MAX_VALUES, "values")):
+        if found > most:
+            raise _RefusedError(f"it has more than {most:,} {what}")
 
 
-def _depth(data: bytes) -> int:
-    """Return the deepest nesting of brackets outside texts."""
-    marks = np.frombuffer(_TEXTS.sub(b"", data), dtype=np.uint8)
-    steps = np.zeros(marks.size, dtype=np.int64)
-    steps[(marks == ord("{")) | (marks == ord("["))] = 1
-    steps[(marks == ord("}")) | (marks == ord("]"))] = -1
-    return int(np.cumsum(steps).max(initial=0))
+def _marks(data: bytes) -> Iterator[Array]:
+    """Yield the bytes that are outside of texts, some at a time."""
+    start, is_inside = 0, 0
+    while start < len(data):
+        block = data[start : start + _BLOCK]
+        if (len(block) - len(block.rstrip(b"\\"))) % 2:  # it ends within an escape
+            block = data[start : start + _BLOCK + 1]
+        start += len(block)
+        found = np.frombuffer(_ESCAPES.sub(b"__", block), dtype=np.uint8)
+        quotes = found == ord('"')
+        inside = (is_inside + np.cumsum(quotes)) % 2
+        is_inside = int(inside[-1])
+        yield found[(inside == 0) & ~quotes]
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

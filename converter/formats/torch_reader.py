@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from converter.errors import CorruptFileError
+from converter.errors import CorruptFileError, UnsafeFileError
 from converter.formats import authorship
 from converter.formats.base import Checkpoint
 from converter.formats.pickle_objects import state_dicts
@@ -34,7 +34,7 @@ from converter.tensors.spec import TensorSpec
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
-MAX_PICKLE_BYTES = 2**30
+MAX_PICKLE_BYTES = 2**28
 
 
 class TorchCheckpoint(Checkpoint):
@@ -147,7 +147,7 @@ class TorchZip(TorchCheckpoint):
         )
         if self._order not in (b"little", b"big"):
             raise CorruptFileError(cannot_read(self.source.path, "it has an unknown byte order"))
-        data = self._archive.read(f"{self._root}/data.pkl", max_bytes=MAX_PICKLE_BYTES)
+        data = self._pickle()
         self._protocol = authorship.protocol_of(data)
         machine = TorchMachine(data, self.source.path)
         root = machine.load()
@@ -171,6 +171,19 @@ class TorchZip(TorchCheckpoint):
         inside = len(self._root) + 1
         records = {name[inside:] for name in self._members}
         return authorship.of_torch_zip(records, self._protocol)
+
+    def _pickle(self) -> memoryview:
+        """Return the pickle as a map: it may be large, and is walked through once."""
+        name = f"{self._root}/data.pkl"
+        if self._members[name].size > MAX_PICKLE_BYTES:
+            raise UnsafeFileError(
+                cannot_read(self.source.path, "its pickle is too large"),
+                facts=[
+                    ("expected", f"at most {nbytes_text(MAX_PICKLE_BYTES)}"),
+                    ("found", nbytes_text(self._members[name].size)),
+                ],
+            )
+        return self._archive.view(name).data
 
     @property
     def _members(self) -> Mapping[str, Member]:

@@ -149,9 +149,10 @@ class TestOnAFileThatKerasWrote:
         assert (outcome.code, outcome.err) == (0, "")
         lines = outcome.out.splitlines()
         assert lines[0] == f"{small_keras}: format keras, names Keras, 8 tensors, 3.94 kB"
-        assert lines[2].split() == ["tensor", "layer", "shape", "dtype", "bytes"]
-        assert lines[3].split(maxsplit=2)[:2] == ["stem/kernel", "Conv2D"]
-        assert "(2, 4, 3, 7)" in lines[3]
+        assert lines[1].startswith("written by: Keras 3")
+        assert lines[3].split() == ["tensor", "layer", "shape", "dtype", "bytes"]
+        assert lines[4].split(maxsplit=2)[:2] == ["stem/kernel", "Conv2D"]
+        assert "(2, 4, 3, 7)" in lines[4]
 
     def test_inspect_json(self, converter, small_keras):
         outcome = converter("inspect", small_keras, "--json")
