@@ -20,8 +20,10 @@ from converter.execution.progress import Progress
 from converter.formats.base import Checkpoint
 from converter.formats.model_config import read_sizes
 from converter.formats.numpy_positions import is_nameless, named_after
-from converter.formats.registry import FORMATS, Format, open_checkpoint, target_format
+from converter.formats.registry import FORMATS, Format, open_checkpoint, sniff, target_format
 from converter.formats.torch_norms import MaterialisedNorms, with_norms
+from converter.formats.wording import quoted
+from converter.mapping.quantized import DEQUANTIZED
 from converter.mapping.rules import Mapping
 from converter.planning.computed import mark_computed
 from converter.planning.copy import make_copy_plan
@@ -45,6 +47,7 @@ def open(  # noqa: A001  # the word every user of files expects
     select: str | None = None,
     architecture: str | os.PathLike[str] | None = None,
     norms: str | None = None,
+    dequantize: bool = False,
 ) -> Checkpoint:
     """Open a checkpoint; nothing but names, shapes and dtypes is read.
 
@@ -56,6 +59,8 @@ def open(  # noqa: A001  # the word every user of files expects
         architecture: A JSON architecture, or a Keras file, for a file that holds weights only.
         norms: ``"materialise"`` computes each weight that PyTorch keeps in the parts of
             weight_norm or spectral_norm; by default the parts are kept, and a notice says so.
+        dequantize: Whether quantised Keras layers are read as the float32 numbers that their codes
+            stand for; by default the codes are read.
 
     Raises:
         UnknownFormatError: If the content is of no known format.
@@ -63,10 +68,26 @@ def open(  # noqa: A001  # the word every user of files expects
         UsageError: If ``source`` is nothing that holds weights.
     """
     if isinstance(source, str | os.PathLike):
-        found = open_checkpoint(Path(source), select=select, architecture=_path(architecture))
+        path = Path(source)
+        if dequantize:
+            select = _dequantized(path, select)
+        found = open_checkpoint(path, select=select, architecture=_path(architecture))
     else:
         found = _open_live(source, like)
     return with_norms(_named(found, like), norms)
+
+
+def _dequantized(path: Path, select: str | None) -> str:
+    """Return what selects the numbers of a file that may hold codes."""
+    if select is not None:
+        raise UsageError("cannot select a part and dequantise: a file allows one or the other")
+    found = sniff(path)
+    if found.family != "keras" or found.id == "keras_legacy":
+        raise UsageError(
+            f"cannot dequantise {quoted(path.name)}: it is a {found.title}, and only Keras 3 files "
+            "say how their codes are meant"
+        )
+    return DEQUANTIZED
 
 
 def _open_live(source: object, like: object) -> Checkpoint:

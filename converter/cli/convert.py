@@ -37,6 +37,7 @@ def convert(
     select: options.Select = None,
     architecture: options.Architecture = None,
     norms: options.Norms = None,
+    dequantize: options.Dequantize = False,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -48,7 +49,9 @@ def convert(
         from converter.cli.sizes import parse_axis_sizes, parse_size
 
         limit = parse_size(max_shard_size, "--max-shard-size") if max_shard_size else None
-        with api.open(source, select=select, architecture=architecture, norms=norms) as checkpoint:
+        with api.open(
+            source, select=select, architecture=architecture, norms=norms, dequantize=dequantize
+        ) as checkpoint:
             conversion = api.plan(
                 checkpoint,
                 mapping=mapping,

@@ -25,6 +25,7 @@ def inspect(
     select: options.Select = None,
     architecture: options.Architecture = None,
     norms: options.Norms = None,
+    dequantize: options.Dequantize = False,
     collapsed: Annotated[
         bool, typer.Option("--collapse", help="One row for tensors that differ only in numbers.")
     ] = False,
@@ -36,7 +37,9 @@ def inspect(
         from converter import api
         from converter.cli import render, schema
 
-        with api.open(source, select=select, architecture=architecture, norms=norms) as checkpoint:
+        with api.open(
+            source, select=select, architecture=architecture, norms=norms, dequantize=dequantize
+        ) as checkpoint:
             found = describe(str(source), checkpoint)
         if json:
             render.line(schema.dump(found))

@@ -101,6 +101,13 @@ Norms = Annotated[
     ),
 ]
 
+Dequantize = Annotated[
+    bool,
+    typer.Option(
+        "--dequantize", help="Read quantised Keras layers as the float32 that their codes mean."
+    ),
+]
+
 Target = Annotated[
     Path,
     typer.Argument(

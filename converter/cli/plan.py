@@ -35,6 +35,7 @@ def plan(
     select: options.Select = None,
     architecture: options.Architecture = None,
     norms: options.Norms = None,
+    dequantize: options.Dequantize = False,
     every: Annotated[
         bool, typer.Option("--all", help="One row for each tensor, none collapsed.")
     ] = False,
@@ -51,7 +52,9 @@ def plan(
         wanted: str | None = to.value if to else None
         if wanted is None and target is not None:
             wanted = api.default_family(target, like=like)
-        with api.open(source, select=select, architecture=architecture, norms=norms) as checkpoint:
+        with api.open(
+            source, select=select, architecture=architecture, norms=norms, dequantize=dequantize
+        ) as checkpoint:
             conversion = api.plan(
                 checkpoint,
                 mapping=mapping,

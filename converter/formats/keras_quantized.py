@@ -18,13 +18,20 @@ import numpy as np
 from converter.errors import CorruptFileError, UnsupportedFileError, UsageError
 from converter.formats.hdf5_assembly import Assembly
 from converter.formats.hdf5_types import ElementType, Hdf5Dataset
+from converter.formats.keras_calibrated import (
+    SLOT,
+    calibrated_parts,
+    calibrated_shape,
+    combine_calibrated,
+    kernel_shape,
+)
 from converter.formats.keras_tree import NamedTree
 from converter.formats.wording import quoted
 from converter.mapping.quantized import DEQUANTIZED, scheme_of
 from converter.tensors.dtype import Array, Shape, find_dtype
 from converter.tensors.spec import LayerSpec
 
-_CODES = ("kernel", "embeddings", "reverse_embeddings")
+_CODES = ("kernel", "embeddings", "reverse_embeddings", SLOT)
 _FLOAT32 = ElementType(find_dtype("float32"), swapped=False, text="float32")
 
 
@@ -38,7 +45,7 @@ def wants_dequantized(name: str, select: str | None) -> bool:
         return select is not None
     raise UsageError(
         f"cannot select {quoted(select)} in {quoted(name)}: a Keras file is one model",
-        hint=f"only the values of quantised layers can be chosen: {DEQUANTIZED}",
+        hint="only the values of quantised layers can be chosen: --dequantize",
     )
 
 
@@ -73,33 +80,76 @@ def dequantize(
         for slot in layer.tensors.keys() - kept:
             del tree.datasets[layer.tensors[slot]]
             tree.store.pop(layer.tensors[slot], None)
+        if SLOT in kept:
+            kept = _as_kernel(tree, kept)
         tree.layers[index] = replace(
             layer, tensors=kept, config={**layer.config, "dtype": "float32"}
         )
     if not changed:
-        raise UsageError(f"cannot select {DEQUANTIZED!r} in {quoted(name)}: no layer is quantised")
+        raise UsageError(f"cannot dequantise {quoted(name)}: no layer is quantised")
     shown = ", ".join(map(quoted, changed[:5]))
     tree.notices.append(f"codes of quantised layers are given as the numbers they mean: {shown}.")
     return made
 
 
+def _as_kernel(tree: NamedTree, tensors: Mapping[str, str]) -> dict[str, str]:
+    """Call the numbers the kernel, before the bias, as the layer without quantisation does."""
+    old = tensors[SLOT]
+    new = f"{old.removesuffix(SLOT)}kernel"
+    bias = tensors.get("bias")
+    for found in (tree.datasets, tree.store):
+        items = {name: path for name, path in found.items() if name != old}
+        path = found.get(old)
+        found.clear()
+        for name, other in items.items():
+            if name == bias and path is not None:
+                found[new] = path
+            found[name] = other
+        if path is not None:
+            found.setdefault(new, path)
+    return {"kernel": new, **{slot: one for slot, one in tensors.items() if slot != SLOT}}
+
+
+def _calibrated(
+    name: str, layer: LayerSpec, scheme: str, values: Mapping[str, Hdf5Dataset]
+) -> Assembly:
+    """Return the numbers of a kernel of GPTQ or AWQ."""
+    if "kernel_zero" not in values:
+        raise UnsupportedFileError(
+            f"cannot read {quoted(name)} as numbers: it lacks the zero points of "
+            f"{quoted(layer.path)}, a {layer.class_name} quantised by {scheme}",
+            facts=[("reason", "Keras 3.15 does not save them, and cannot use such a file itself")],
+        )
+    parts = calibrated_parts(values, scheme)
+    flat = calibrated_shape(parts, layer.config) if parts is not None else None
+    shape = kernel_shape(flat, layer.config) if flat is not None else None
+    if parts is None or flat is None or shape is None:
+        raise _unknown(name, layer, scheme)
+    combine = combine_calibrated(name, layer.path, flat, shape)
+    return Assembly(tuple(part.path for part in parts), shape, combine, _FLOAT32)
+
+
 def _numbers(
     name: str, layer: LayerSpec, scheme: str, slot: str, values: Mapping[str, Hdf5Dataset]
 ) -> Assembly:
+    if slot == SLOT:
+        return _calibrated(name, layer, scheme, values)
     codes, scale = values[slot], values.get(f"{slot}_scale")
     zero, index = values.get(f"{slot}_zero"), values.get("g_idx")
     if scale is None or (zero is not None and index is None):
         raise _unknown(name, layer, scheme)
     rule = _Rule(
         scheme, is_reverse=slot.startswith("reverse"), is_rows=slot == "embeddings",
-        equation=str(layer.config.get("equation", "")) if slot == "kernel" else "",
+        equation=str(layer.config.get("equation", ""))
+        if slot == "kernel" and scheme == "int8" else "",
     )  # fmt: skip
     blocks = zero is not None
     said = layer.config.get("output_dim")
     width = index.shape[0] if index is not None else said if isinstance(said, int) else None
     shape = rule.shape(codes.shape, scale.shape, width if rule.is_rows or rule.is_reverse else None)
     parts = [codes, scale, *([zero, index] if zero is not None and index is not None else [])]
-    if shape is None or not rule.fits(shape, parts):
+    whole_shape = kernel_shape(shape, layer.config) if shape and scheme == "int4" else shape
+    if shape is None or whole_shape is None or not rule.fits(shape, parts):
         raise _unknown(name, layer, scheme)
 
     def combine(arrays: Sequence[Array]) -> Array:
@@ -109,10 +159,10 @@ def _numbers(
                 raise CorruptFileError(
                     f"cannot read {quoted(name)}: {quoted(layer.path)} names blocks that it lacks"
                 )
-            return rule.blocks(whole, *arrays[1:])
-        return whole.astype(np.float32) / rule.aligned(arrays[1], shape)
+            return rule.blocks(whole, *arrays[1:]).reshape(whole_shape)
+        return (whole.astype(np.float32) / rule.aligned(arrays[1], shape)).reshape(whole_shape)
 
-    return Assembly(tuple(part.path for part in parts), shape, combine, _FLOAT32)
+    return Assembly(tuple(part.path for part in parts), whole_shape, combine, _FLOAT32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +186,7 @@ class _Rule:
         if self.scheme == "int8":
             return codes
         if self.equation or len(codes) != 2 or not scale:
-            return None  # a kernel of more axes was flattened before it was packed
+            return None
         if self.is_reverse:
             size = width if width is not None else 2 * codes[0]
             return (size, codes[1]) if -(-size // 2) == codes[0] else None

@@ -40,6 +40,10 @@ _UNTIED: Final[dict[str, tuple[str, ...]]] = {
     "int4": ("reverse_embeddings", "reverse_embeddings_scale", "reverse_embeddings_zero"),
 }
 _BLOCKS = ("_zero", "g_idx")  # only where a scale covers a block
+_CALIBRATED = ("gptq", "awq")
+# Keras 3.15.1 saves no zero points of these: Dense.save_own_variables takes them from
+# _get_kernel_with_merged_lora, which has none for GPTQ and AWQ.
+_LOST = ("_zero",)
 
 
 def scheme_of(config: Mapping[str, Any]) -> str | None:
@@ -59,6 +63,20 @@ def scheme_of(config: Mapping[str, Any]) -> str | None:
     if isinstance(policy, str) and "_from_" in policy:
         return _scheme(policy.partition("_from_")[0])
     return None
+
+
+def bits_of(config: Mapping[str, Any]) -> int | None:
+    """Return how many bits a code of GPTQ or AWQ has, ``None`` where the policy does not say it.
+
+    Examples:
+        >>> bits_of({"dtype": {"config": {"mode": "gptq/4/128"}}})
+        4
+    """
+    policy = config.get("dtype")
+    inside = policy.get("config") if isinstance(policy, Mapping) else None
+    mode = inside.get("mode") if isinstance(inside, Mapping) else policy
+    parts = mode.partition("_from_")[0].split("/") if isinstance(mode, str) else []
+    return int(parts[1]) if len(parts) > 1 and parts[1] in {"2", "3", "4", "8"} else None
 
 
 def _scheme(mode: str) -> str | None:
@@ -85,7 +103,8 @@ def quantized_variables(
     if names is None or set(places) != set(stores):
         return None
     if len(names) != len(stores):  # one scale for each channel, and no blocks
-        names = [name for name in names if not name.endswith(_BLOCKS)]
+        left_out = _LOST if scheme in _CALIBRATED else _BLOCKS
+        names = [name for name in names if not name.endswith(left_out)]
     if len(names) != len(stores):
         return None
     found = [Variable(name, name, place) for name, place in zip(names, places, strict=True)]
@@ -117,7 +136,7 @@ def refuse_quantized(layer: LayerSpec) -> None:
     raise MappingError(
         f"cannot convert '{layer.path}' ({layer.class_name}): it is quantised by {scheme}, and "
         "its numbers are codes",
-        hint=f"read its values as float32 with --select {DEQUANTIZED}, or keep the file's numbers "
+        hint="read its values as float32 with --dequantize, or keep the file's numbers "
         "with a mapping of your own",
     )
 

@@ -47,8 +47,8 @@ LAYERS: dict[str, tuple[tuple[int, ...], Callable[[], keras.Layer]]] = {
         lambda: layers.ReversibleEmbedding(12, 7, tie_weights=False, name="d"),
     ),
 }
-NO_RULE = {("einsum", INT4), ("einsum", BLOCKS), ("einsum-to-fewer", INT4),
-           ("einsum-to-fewer", BLOCKS)}  # fmt: skip
+# Two axes were joined, and neither equation nor outputs say their sizes.
+NO_RULE = {("einsum-to-fewer", INT4), ("einsum-to-fewer", BLOCKS)}
 
 
 def quantised(name: str, scheme: str) -> keras.Model:
@@ -99,7 +99,7 @@ def test_numbers_compute_what_the_quantised_layer_computes(
     x = inputs(name)
     shape, build = LAYERS[name]
     plain = keras.Sequential([keras.Input(shape), build()])
-    with converter.open(tmp_path / "m.keras", select="dequantized") as found:
+    with converter.open(tmp_path / "m.keras", dequantize=True) as found:
         assert found.manifest.notices[-1] == (
             "codes of quantised layers are given as the numbers they mean: 'd'."
         )
@@ -119,16 +119,142 @@ def test_numbers_compute_what_the_quantised_layer_computes(
 
 
 @pytest.mark.parametrize(("name", "scheme"), sorted(NO_RULE))
-def test_what_was_flattened_before_it_was_packed_is_refused(
+def test_what_was_flattened_to_unknown_sizes_is_refused(
     name: str, scheme: str, tmp_path: Path
 ) -> None:
     quantised(name, scheme).save(tmp_path / "m.keras")
     with pytest.raises(converter.UnsupportedFileError) as refused:
-        converter.open(tmp_path / "m.keras", select="dequantized")
+        converter.open(tmp_path / "m.keras", dequantize=True)
     assert refused.value.summary == (
         "cannot read 'm.keras' as numbers: no rule is known for 'd', a EinsumDense quantised by "
         "int4"
     )
+
+
+CALIBRATED: dict[str, tuple[tuple[int, ...], Callable[..., keras.Layer]]] = {
+    "dense": ((7,), lambda **options: layers.Dense(11, name="d", **options)),
+    "dense-without-bias": (
+        (7,),
+        lambda **options: layers.Dense(11, use_bias=False, name="d", **options),
+    ),
+    "einsum": (
+        (4, 13),
+        lambda **options: layers.EinsumDense(
+            "abc,cde->abde", (None, 3, 5), bias_axes="de", name="d", **options
+        ),
+    ),
+}
+
+
+def calibrated(name: str, mode: str) -> keras.Model:
+    """Return a layer as GPTQ or AWQ leave it: random codes, and blocks of three rows."""
+    shape, build = CALIBRATED[name]
+    layer = build(dtype=f"{mode}_from_float32")
+    model = keras.Sequential([keras.Input(shape), layer])
+    random = np.random.default_rng(8)
+    for variable in layer.variables:
+        own = variable.path.rpartition("/")[2]
+        if variable.dtype == "uint8":
+            top = 16 if mode.partition("/")[2].startswith("4") and "zero" in own else 256
+            variable.assign(random.integers(0, top, variable.shape).astype("uint8"))
+        elif own == "g_idx":  # rows of a block need not lie side by side
+            variable.assign(random.permutation(np.arange(variable.shape[0]) // 3))
+        else:
+            variable.assign(random.uniform(0.5, 1.5, variable.shape))
+    layer.is_gptq_calibrated = layer.is_awq_calibrated = True
+    return model
+
+
+def saved_whole(model: keras.Model, folder: Path) -> Path:
+    """Save a model with every variable that ``variable_serialization_spec`` names, in its order.
+
+    Keras 3.15.1 itself leaves the zero points out.
+    """
+    model.save(folder / "m.keras")
+    shutil.unpack_archive(folder / "m.keras", folder / "m", "zip")
+    layer = model.layers[-1]
+    names = layer.variable_serialization_spec[layer.quantization_mode]
+    variables = [getattr(layer, name) for name in names if getattr(layer, name) is not None]
+    with h5py.File(folder / "m" / "model.weights.h5", "r+") as file:
+        (place,) = (path for path in ("dense", "einsum_dense") if f"layers/{path}" in file)
+        group = file[f"layers/{place}/vars"]
+        for key in list(group):
+            del group[key]
+        for number, variable in enumerate(variables):
+            group[str(number)] = keras.ops.convert_to_numpy(variable)
+    return folder / "m"
+
+
+def test_a_file_without_zero_points_says_that_keras_lost_them(tmp_path: Path) -> None:
+    calibrated("dense", "awq/4/3").save(tmp_path / "m.keras")
+    with converter.open(tmp_path / "m.keras") as found:
+        assert list(found.manifest.tensors) == [
+            f"d/{name}"
+            for name in ("bias", "quantized_kernel", "kernel_scale", "awq_scales", "g_idx")
+        ]
+    with pytest.raises(converter.UnsupportedFileError) as refused:
+        converter.open(tmp_path / "m.keras", dequantize=True)
+    assert refused.value.summary == (
+        "cannot read 'm.keras' as numbers: it lacks the zero points of 'd', a Dense quantised by "
+        "awq"
+    )
+
+
+@pytest.mark.parametrize("mode", ["gptq/4/3", "gptq/8/3", "awq/4/3"])
+@pytest.mark.parametrize("name", CALIBRATED)
+def test_numbers_of_gptq_and_awq_compute_what_the_layer_computes(
+    name: str, mode: str, tmp_path: Path
+) -> None:
+    model = calibrated(name, mode)
+    shape, build = CALIBRATED[name]
+    plain = keras.Sequential([keras.Input(shape), build()])
+    with converter.open(saved_whole(model, tmp_path), dequantize=True) as found:
+        names = [weight.path.partition("/")[2] for weight in plain.weights]
+        assert list(found.manifest.tensors) == names
+        plain.set_weights([found.read(one) for one in names])
+        converter.convert(found, tmp_path / "m.safetensors")
+    x = np.random.default_rng(6).normal(size=(3, *shape)).astype(np.float32)
+    expected = model.predict(x, verbose=0)
+    error = np.abs(plain.predict(x, verbose=0) - expected).max()
+    assert error <= 3e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("lie", ["index", "scale", "codes", "policy"])
+def test_codes_of_gptq_that_do_not_fit_are_an_error(lie: str, tmp_path: Path) -> None:
+    saved_whole(calibrated("dense", "gptq/4/3"), tmp_path)
+    config = tmp_path / "m" / "config.json"
+    with h5py.File(tmp_path / "m" / "model.weights.h5", "r+") as file:
+        group = file["layers/dense/vars"]
+        if lie == "index":
+            group["4"][...] = 3
+        elif lie == "policy":
+            config.write_text(config.read_text().replace("gptq/4/3", "gptq/8/3"))
+        else:
+            place = {"scale": "2", "codes": "1"}[lie]
+            cut = group[place][:-1]
+            del group[place]
+            group[place] = cut
+    if lie == "index":
+        with (
+            converter.open(tmp_path / "m", dequantize=True) as found,
+            pytest.raises(converter.CorruptFileError, match="names blocks that it lacks"),
+        ):
+            found.read("d/kernel")
+        return
+    with pytest.raises(converter.UnsupportedFileError, match="no rule is known for 'd', a Dense"):
+        converter.open(tmp_path / "m", dequantize=True)
+
+
+def test_only_keras_files_can_be_dequantised(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", **{"d/kernel": np.zeros((2, 3))})
+    with pytest.raises(converter.UsageError) as error:
+        converter.open(tmp_path / "a.npz", dequantize=True)
+    assert error.value.summary == (
+        "cannot dequantise 'a.npz': it is a NumPy archive, and only Keras 3 files say how their "
+        "codes are meant"
+    )
+    with pytest.raises(converter.UsageError, match="one or the other"):
+        converter.open(tmp_path / "a.npz", dequantize=True, select="ema")
 
 
 def test_codes_whose_blocks_are_damaged_are_an_error(tmp_path: Path) -> None:
@@ -139,7 +265,7 @@ def test_codes_whose_blocks_are_damaged_are_an_error(tmp_path: Path) -> None:
         with h5py.File(weights, "r+") as file:
             file["layers/dense/vars/4"][...] = values
         with (
-            converter.open(tmp_path / "m", select="dequantized") as found,
+            converter.open(tmp_path / "m", dequantize=True) as found,
             pytest.raises(converter.CorruptFileError, match="names blocks that it lacks"),
         ):
             found.read("d/kernel")
@@ -147,13 +273,13 @@ def test_codes_whose_blocks_are_damaged_are_an_error(tmp_path: Path) -> None:
         del file["layers/dense/vars/2"]
         file["layers/dense/vars/2"] = np.ones((2, 5), np.float32)
     with pytest.raises(converter.UnsupportedFileError, match="no rule is known for 'd'"):
-        converter.open(tmp_path / "m", select="dequantized")
+        converter.open(tmp_path / "m", dequantize=True)
 
 
 def test_float8_numbers_are_the_kernel_itself(tmp_path: Path) -> None:
     model = quantised("dense", FLOAT8)
     model.save(tmp_path / "m.keras")
-    with converter.open(tmp_path / "m.keras", select="dequantized") as found:
+    with converter.open(tmp_path / "m.keras", dequantize=True) as found:
         assert list(found.manifest.tensors) == ["d/kernel", "d/bias"]
         assert np.array_equal(found.read("d/kernel"), model.get_weights()[0])
 
@@ -165,8 +291,8 @@ def test_conversion_by_kind_refuses_codes_and_names_the_scheme(tmp_path: Path) -
     assert "cannot convert 'd' (Dense): it is quantised by int8, and its numbers are codes" in str(
         refused.value
     )
-    assert "--select dequantized" in str(refused.value)
-    with converter.open(tmp_path / "m.keras", select="dequantized") as found:
+    assert "--dequantize" in str(refused.value)
+    with converter.open(tmp_path / "m.keras", dequantize=True) as found:
         kernel = np.array(found.read("d/kernel"))
         converter.convert(found, tmp_path / "m.safetensors")
     with converter.open(tmp_path / "m.safetensors") as written:
@@ -177,6 +303,6 @@ def test_there_must_be_something_to_make_numbers_of(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((6,)), layers.Dense(3, name="d")])
     model.save(tmp_path / "m.keras")
     with pytest.raises(converter.UsageError, match="no layer is quantised"):
-        converter.open(tmp_path / "m.keras", select="dequantized")
+        converter.open(tmp_path / "m.keras", dequantize=True)
     with pytest.raises(converter.UsageError, match="a Keras file is one model"):
         converter.open(tmp_path / "m.keras", select="ema")

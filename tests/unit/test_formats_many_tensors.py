@@ -90,7 +90,7 @@ def test_an_index_of_too_many_tensors_is_refused(tmp_path, monkeypatch):
     with pytest.raises(UnsafeFileError, match="the index names 300,000 tensors"):
         open_checkpoint(path)
     monkeypatch.setattr(safetensors_reader, "MAX_TENSORS", 300_000)
-    with pytest.raises(Exception, match="a.safetensors"):  # it is opened, and is not there
+    with pytest.raises(Exception, match=r"a\.safetensors"):  # it is opened, and is not there
         open_checkpoint(path)
 
 
@@ -175,7 +175,7 @@ def test_the_outline_is_that_of_the_value_wherever_blocks_end(value, block, is_a
         assert read(data, what="it", path=Path("x"), max_depth=depth) == value
         if keys:
             patch.setattr(strict_json, "MAX_KEYS", keys - 1)
-            with pytest.raises(CorruptFileError, match="more than .* keys"):
+            with pytest.raises(CorruptFileError, match=r"more than .* keys"):
                 read(data, what="it", path=Path("x"), max_depth=depth)
         if depth:
             with pytest.raises(CorruptFileError, match="nested more than"):
