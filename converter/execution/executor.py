@@ -31,6 +31,7 @@ from converter.execution.provenance import (
 )
 from converter.execution.residency import ResidencyGuard
 from converter.execution.staging import StagedTarget
+from converter.execution.superseded import remove, superseded
 from converter.execution.transfer import Transfer, Wrote
 from converter.execution.workers import run_jobs
 from converter.execution.write_errors import mark_unwritten, write_error
@@ -159,7 +160,9 @@ def execute_with(
                 report=report,
                 options=provenance,
             )
+            stale = superseded(staged.target, names, source.files) if force else ()
             files = staged.commit(names)
+            remove(stale)
     except ConverterError as error:
         mark_unwritten(error)
         raise
