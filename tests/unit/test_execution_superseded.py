@@ -98,9 +98,7 @@ def test_nothing_goes_before_the_new_target_is_complete(source, tmp_path):
     data = (tmp_path / "bad.npz").read_bytes().replace(VALUES["w5.weight"].tobytes(), bytes(400))
     (tmp_path / "bad.npz").write_bytes(data)
     with pytest.raises(converter.CorruptFileError):
-        converter.convert(
-            tmp_path / "bad.npz", target, to="torch", max_shard_size=1200, force=True
-        )
+        converter.convert(tmp_path / "bad.npz", target, to="torch", max_shard_size=1200, force=True)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
