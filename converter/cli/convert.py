@@ -44,7 +44,6 @@ def convert(
     """Convert a checkpoint; the target appears under its name only when it is complete."""
     with reporting(json=json, debug=debug):
         from converter import api
-        from converter.cli import render, schema
         from converter.cli.progress import Bar
         from converter.cli.sizes import parse_axis_sizes, parse_size
 
@@ -71,8 +70,7 @@ def convert(
                     sidecar=sidecar,
                     progress=progress,
                 )
-            found = describe(source, target, conversion.plan, written)
-        render.line(schema.dump(found)) if json else show(found)
+            show(describe(source, target, conversion.plan, written), json=json)
 
 
 def describe(source: Path, target: Path, plan: Plan, written: Written) -> schema.Written:
@@ -94,13 +92,16 @@ def describe(source: Path, target: Path, plan: Plan, written: Written) -> schema
     )
 
 
-def show(found: schema.Written) -> None:
+def show(found: schema.Written, *, json: bool) -> None:
     """Print what was written, and what it takes to give equal outputs."""
-    from converter.cli import render
+    from converter.cli import render, schema
     from converter.cli.collapse import collapse
     from converter.cli.plan import laws_text
     from converter.cli.sizes import size_text
 
+    if json:
+        render.line(schema.dump(found))
+        return
     for file in found.files:
         render.line(f"wrote {file}")
     render.line(
