@@ -1,0 +1,148 @@
+"""The two levels that need no values: does the mapping hold, and do both sides fit it?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping as Dict
+from dataclasses import dataclass
+from pathlib import Path
+
+from converter.errors import ConverterError, MappingError, PlanError, Problem
+from converter.formats.base import Checkpoint
+from converter.formats.model_config import read_sizes
+from converter.mapping import library
+from converter.mapping.catalogue import load_catalogue
+from converter.mapping.check import find_problems
+from converter.mapping.identify import identify
+from converter.mapping.rules import Mapping, Pairing
+from converter.planning.matching import BY_KIND, make_request
+from converter.planning.plan import Plan
+from converter.planning.planner import Request, make_plan
+from converter.planning.sides import Side
+from converter.validation.outcomes import Level
+from converter.validation.report import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """What names, shapes and dtypes show.
+
+    Attributes:
+        mapping: The mapping, or ``None`` for conversion by kind.
+        plan: Keras to PyTorch, or ``None`` where the two do not fit.
+        levels: Mapping and structure.
+        rows: A failing row for each problem.
+        is_guess: Whether nobody named the mapping and none of the library covers the checkpoint:
+            that layers do not pair by their names is then no difference of the models.
+    """
+
+    mapping: Mapping | None
+    plan: Plan | None
+    levels: tuple[Level, Level]
+    rows: tuple[Row, ...]
+    is_guess: bool
+
+
+def known_mapping(
+    keras: Checkpoint, mapping: Mapping | str | None, folders: tuple[Path, ...]
+) -> Mapping | None:
+    """Return the mapping that was named or that covers a Keras checkpoint; ``None`` for by kind.
+
+    Raises:
+        MappingError: If there is none of that name, or several fit.
+    """
+    if isinstance(mapping, Mapping) or mapping is None:
+        return mapping or identify(keras.manifest, folders=folders)
+    return None if mapping == BY_KIND else library.get(mapping, folders)
+
+
+def structure_of(
+    keras: Checkpoint,
+    torch: Checkpoint,
+    *,
+    mapping: Mapping | str | None,
+    folders: tuple[Path, ...],
+    sizes: Dict[str, int] | None = None,
+) -> Structure:
+    """Pair both sides and plan; what does not fit is returned, not raised.
+
+    Raises:
+        MappingError: If the mapping that was named cannot be used, or several fit.
+    """
+    known = known_mapping(keras, mapping, folders)
+    is_guess = known is None and mapping is None
+    source = Side("keras", keras.manifest.of_family("keras"), label=keras.label)
+    target = Side("torch", torch.manifest.of_family("torch"), label=torch.label)
+    wanted = known if known is not None else BY_KIND
+    request = make_request(
+        source,
+        target,
+        mapping=wanted,
+        folders=folders,
+        sizes={**read_sizes(torch.path), **(sizes or {})},
+    )
+    problems = list(find_problems(known, load_catalogue())) if known is not None else []
+    problems += _not_injective(request.pairings)
+    first = _mapping_level(known, request, problems)
+    try:
+        plan: Plan | None = make_plan(request)
+        second = Level("structure", "pass", _sides_text(keras, torch, plan))
+    except PlanError as error:
+        plan = None
+        problems += error.problems
+        second = _misfit(error, is_guess=is_guess)
+    rows = () if is_guess and plan is None else tuple(_row(one) for one in problems)
+    return Structure(known, plan, (first, second), rows, is_guess)
+
+
+def _mapping_level(
+    mapping: Mapping | None, request: Request, problems: list[Problem]
+) -> Level:
+    name = "by kind" if mapping is None else mapping.name
+    count = len(request.pairings)
+    rules = "" if mapping is None else f"{len(mapping.rules)} rules, "
+    if problems:
+        return Level("mapping", "fail", f"{name}: {len(problems)} problems")
+    laws = Counter(str(slot.operation) for one in request.pairings for slot in one.kind.slots)
+    del laws["None"]
+    return Level("mapping", "pass", f"{name}: {rules}{_plural(count, 'layer')} paired")
+
+
+def _sides_text(keras: Checkpoint, torch: Checkpoint, plan: Plan | None) -> str:
+    if plan is None:
+        return ""
+    laws = Counter(str(step.law) for step in plan.steps)
+    counted = ", ".join(f"{count} {law}" for law, count in sorted(laws.items()))
+    return f"{len(keras.manifest)} Keras and {len(torch.manifest)} PyTorch tensors: {counted}"
+
+
+def _misfit(error: ConverterError, *, is_guess: bool) -> Level:
+    problems = getattr(error, "problems", ())
+    kinds = Counter(one.kind for one in problems)
+    counted = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or error.summary
+    if is_guess:
+        return Level("structure", "not run", f"no mapping pairs these names (by kind: {counted})")
+    return Level("structure", "fail", counted)
+
+
+def _row(problem: Problem) -> Row:
+    rule = f"  [{problem.rule}]" if problem.rule else ""
+    where = problem.where or problem.kind
+    return Row(where, where, "fail", (), note=f"{problem.kind}: {problem.text}{rule}")
+
+
+def _not_injective(pairings: tuple[Pairing, ...]) -> list[Problem]:
+    """Return a problem for each two pairings that are about the same layer and module."""
+    seen = Counter((one.layer, one.module) for one in pairings)
+    return [
+        Problem("conflict", layer, f"is paired with '{module}' {count} times")
+        for (layer, module), count in seen.items()
+        if count > 1
+    ]
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+__all__ = ["MappingError", "Structure", "known_mapping", "structure_of"]
