@@ -247,6 +247,12 @@ def validate(
     seed: int = 0,
     like: object = None,
     mapping_folders: Paths = (),
+    levels: Sequence[str] = (),
+    rtol: float | None = None,
+    atol: float | None = None,
+    control_seconds: float = 20.0,
+    keras_backend: str | None = None,
+    keras_python: str | None = None,
 ) -> Report:
     """Say whether two checkpoints are the same model.
 
@@ -260,27 +266,42 @@ def validate(
         keras: What builds the Keras model: a factory, or a live model to be filled. Not needed for
             ``.keras`` files and for architectures of the library.
         torch: What builds the PyTorch module; not needed for architectures of the library.
-        inputs: Inputs to run on, by Keras input name, or an ``.npz`` file; random by default.
+        inputs: Inputs to run on: arrays by Keras input name, or a file of arrays, images or token
+            ids; random by default.
         mapping: As in :func:`plan`.
-        seed: Of the random inputs.
+        seed: Of the random inputs and weights.
         like: For a ``get_weights()`` list: the model that gives it names.
         mapping_folders: Further folders that hold mappings.
+        levels: Which of ``mapping``, ``structure``, ``values``, ``outputs-random`` and ``outputs``
+            to run; by default the strongest that can be run, and the first two.
+        rtol: Relative difference of an element that is allowed, in the place of the noise floor.
+        atol: Absolute difference of an element that is allowed, likewise.
+        control_seconds: How long comparisons with plans broken on purpose may take, in seconds; 0
+            for none.
+        keras_backend: Run the Keras side in a process of its own on ``torch``, ``tensorflow`` or
+            ``jax``.
+        keras_python: The interpreter of that process, by default this one.
 
     Raises:
-        UsageError: If a model cannot be built or run.
-        PlanError: If the two sides do not fit together.
+        UsageError: If a model cannot be built or run, or a level is unknown or cannot be run.
+        MappingError: If the mapping that was named cannot be used.
     """
+    from converter.validation.asking import ask
     from converter.validation.checkpoints import validate_checkpoints
 
+    asked = ask(
+        levels,
+        inputs=inputs,
+        mapping=mapping,
+        folders=tuple(Path(folder) for folder in mapping_folders),
+        seed=seed,
+        tolerances=(rtol, atol),
+        control_seconds=control_seconds,
+        keras_process=(keras_backend, keras_python),
+    )
     with open(source, like=like) as first, open(target, like=like) as second:
         return validate_checkpoints(
-            first,
-            second,
-            factories={"keras": keras, "torch": torch},
-            inputs=inputs,
-            mapping=mapping,
-            folders=tuple(Path(folder) for folder in mapping_folders),
-            seed=seed,
+            first, second, factories={"keras": keras, "torch": torch}, asked=asked
         )
 
 

@@ -24,6 +24,24 @@ class LawName(StrEnum):
     rounded = "rounded"
 
 
+class LevelName(StrEnum):
+    """What ``validate`` compares, from what needs least to what shows most."""
+
+    mapping = "mapping"
+    structure = "structure"
+    values = "values"
+    outputs_random = "outputs-random"
+    outputs = "outputs"
+
+
+class BackendName(StrEnum):
+    """What Keras computes with."""
+
+    torch = "torch"
+    tensorflow = "tensorflow"
+    jax = "jax"
+
+
 Source = Annotated[Path, typer.Argument(metavar="SOURCE", help="A checkpoint: a file or a folder.")]
 
 To = Annotated[
@@ -160,8 +178,61 @@ TorchFactory = Annotated[
 Inputs = Annotated[
     Path | None,
     typer.Option(
-        "--inputs", metavar="NPZ", help="Inputs to run on; by default random ones by --seed."
+        "--inputs",
+        metavar="FILE",
+        help="Inputs to run on: .npz by input name, .npy, an image or a folder of images, or a "
+        "text of token ids, one sample a line; by default random ones by --seed.",
     ),
+]
+
+Levels = Annotated[
+    list[LevelName] | None,
+    typer.Option(
+        "--level",
+        help="What to compare, repeatable; by default the strongest that can be run.",
+    ),
+]
+
+RTol = Annotated[
+    float | None,
+    typer.Option("--rtol", help="Relative difference allowed, in place of the noise floor."),
+]
+
+ATol = Annotated[
+    float | None,
+    typer.Option("--atol", help="Absolute difference allowed, in place of the noise floor."),
+]
+
+Controls = Annotated[
+    float,
+    typer.Option(
+        "--controls",
+        metavar="SECONDS",
+        help="How long to compare plans that were broken on purpose; 0 for not at all.",
+    ),
+]
+
+NoControls = Annotated[
+    bool, typer.Option("--no-controls", help="Compare no plan that was broken on purpose.")
+]
+
+KerasBackend = Annotated[
+    BackendName | None,
+    typer.Option("--keras-backend", help="Run the Keras side on this, in its own process."),
+]
+
+KerasPython = Annotated[
+    str | None,
+    typer.Option(
+        "--keras-python",
+        metavar="PATH",
+        help="The interpreter of that process, of an environment that has Keras.",
+    ),
+]
+
+ReportPage = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="HTML", help="Also write the report as one page."),
 ]
 
 Seed = Annotated[int, typer.Option("--seed", help="Seed of the random inputs.")]

@@ -10,6 +10,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+_VERDICTS = {
+    "pass": "green",
+    "warn": "yellow",
+    "fail": "red",
+    "cause": "red",
+    "note": "yellow",
+    "not run": "dim",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -68,6 +77,23 @@ def sentences(label: str, texts: Sequence[str]) -> None:
     """Print whole sentences below the result, each with its label."""
     for text in texts:
         line(f"{label}: {text}")
+
+
+def verdict(texts: Sequence[str]) -> None:
+    """Print a report whose lines begin with a verdict; on a terminal, in colours."""
+    if not sys.stdout.isatty():
+        for text in texts:
+            line(text)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for index, text in enumerate(texts):
+        shown = Text(text, style="bold" if index == 0 else "")
+        for word, style in _VERDICTS.items():
+            shown.highlight_regex(rf"^{word}\b|^  {word}\b|^  [\w-]+ +{word}\b", style)
+        console.print(shown, soft_wrap=True)
 
 
 def plural(count: int, noun: str) -> str:

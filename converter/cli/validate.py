@@ -1,15 +1,25 @@
-"""``converter validate``: do both models give the same outputs?"""
+"""``converter validate``: is it the same model, and how is that known?"""
 
 from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from converter.cli import options
 from converter.cli.failures import DIFFERENT, reporting
 
+if TYPE_CHECKING:
+    from converter.validation.report import Report
+
 EXAMPLES = (
     "converter validate model.keras model.safetensors --torch network.py:build",
-    "converter validate densenet121.keras densenet121.safetensors --mapping densenet",
+    "converter validate densenet121.keras densenet121.safetensors --report report.html",
+    "converter validate model.keras model.safetensors --level values",
 )
 
 
@@ -21,18 +31,26 @@ def validate(
     torch: options.TorchFactory = None,
     inputs: options.Inputs = None,
     mapping: options.MappingName = None,
+    level: options.Levels = None,
     seed: options.Seed = 0,
+    rtol: options.RTol = None,
+    atol: options.ATol = None,
+    controls: options.Controls = 20.0,
+    no_controls: options.NoControls = False,
+    keras_backend: options.KerasBackend = None,
+    keras_python: options.KerasPython = None,
+    report: options.ReportPage = None,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Run both models on the same inputs and compare; exit code 1 when they differ."""
+    """Compare two checkpoints, by the outputs of both models where they can be run.
+
+    Exit code 1 when they differ.
+    """
     with reporting(json=json, debug=debug):
-        import msgspec
-
         from converter import api
-        from converter.cli import render, schema
 
-        report = api.validate(
+        found = api.validate(
             source,
             target,
             keras=keras,
@@ -40,11 +58,47 @@ def validate(
             inputs=inputs,
             mapping=mapping,
             seed=seed,
+            levels=tuple(one.value for one in level or ()),
+            rtol=rtol,
+            atol=atol,
+            control_seconds=0.0 if no_controls else controls,
+            keras_backend=None if keras_backend is None else keras_backend.value,
+            keras_python=keras_python,
         )
-        if json:
-            render.line(schema.dump(msgspec.convert(report.to_json(), schema.Report)))
-        else:
-            for text in report.lines():
-                render.line(text)
-        if not report.passed:
+        if json or report is not None:
+            found = _recorded(found, source, target)
+        if report is not None:
+            _write_page(found, report)
+        _print(found, json=json)
+        if not found.passed:
             raise typer.Exit(DIFFERENT)
+
+
+def _recorded(found: Report, source: Path, target: Path) -> Report:
+    """Return a report that also says how to make it again."""
+    from converter.validation.recording import hashes
+
+    command = shlex.join(["converter", *sys.argv[1:]])
+    settings = {**found.settings, "files": hashes([source, target]), "command": command}
+    return replace(found, settings=settings)
+
+
+def _write_page(found: Report, path: Path) -> None:
+    from converter.cli import render
+    from converter.validation.page import page
+
+    path.write_text(page(found), encoding="utf-8")
+    render.note(f"wrote {path}")
+
+
+def _print(found: Report, *, json: bool) -> None:
+    from converter.cli import render
+
+    if not json:
+        render.verdict(found.lines())
+        return
+    import msgspec
+
+    from converter.cli import schema
+
+    render.line(schema.dump(msgspec.convert(found.to_json(), schema.Report)))

@@ -1,41 +1,66 @@
-"""What to compare when two checkpoints are to be validated: values, or the outputs of models."""
+"""Two checkpoints compared, level by level: which levels are run, and what all of them say."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as Dict
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from converter.execution.conversion import Conversion
-from converter.execution.converted import ConvertedCheckpoint
+from converter.errors import ConverterError, UsageError
 from converter.formats.base import Checkpoint
-from converter.formats.model_config import read_sizes
 from converter.formats.torch_norms import with_norms
+from converter.live.keras_model import KerasModelCheckpoint
 from converter.live.torch_module import TorchModuleCheckpoint
-from converter.mapping import library
-from converter.mapping.identify import identify
 from converter.mapping.rules import Mapping
-from converter.planning.matching import BY_KIND, make_request
-from converter.planning.planner import make_plan
-from converter.planning.sides import Side
 from converter.tensors.manifest import Family
+from converter.validation.comparison import Options
+from converter.validation.judging import Tolerance
+from converter.validation.keras_process import ChildKeras, Opening, Process
+from converter.validation.keras_side import KerasSide, LiveKeras
 from converter.validation.models import live_model
-from converter.validation.report import Report
+from converter.validation.outcomes import LEVELS, Level, LevelName, Verdict
+from converter.validation.plan_values import compare_by_plan
+from converter.validation.randomised import random_weights
+from converter.validation.report import Report, worst
 from converter.validation.requirements import unmet_requirements
-from converter.validation.validate import Options, validate
+from converter.validation.structure import Structure, structure_of
+from converter.validation.telling import NOT_ASKED, outputs_text
+from converter.validation.validate import compare_sides
 from converter.validation.values import compare_values
+
+_CANNOT_RUN = "nothing says how to build the PyTorch module (--torch)"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a person asks for.
+
+    Attributes:
+        levels: The levels to run; empty for the strongest that can be run and what it rests on.
+        inputs: Inputs to run on, or ``None``.
+        mapping: A mapping, its name, ``"by-kind"``, or ``None`` to find it.
+        folders: Further folders that hold mappings.
+        seed: Of random inputs and random weights.
+        tolerance: What decides in the place of the noise floor.
+        control_seconds: How long the comparisons that must fail may take, in seconds; 0 for none.
+        process: Where the Keras side runs; ``None`` for this process.
+    """
+
+    levels: tuple[LevelName, ...] = ()
+    inputs: Any = None
+    mapping: Mapping | str | None = None
+    folders: tuple[Path, ...] = ()
+    seed: int = 0
+    tolerance: Tolerance | None = None
+    control_seconds: float = 20.0
+    process: Process | None = None
 
 
 def validate_checkpoints(
-    first: Checkpoint,
-    second: Checkpoint,
-    *,
-    factories: Dict[Family, object],
-    inputs: Any = None,
-    mapping: Mapping | str | None = None,
-    folders: tuple[Path, ...] = (),
-    seed: int = 0,
+    first: Checkpoint, second: Checkpoint, *, factories: Dict[Family, object], asked: Asked
 ) -> Report:
     """Compare two checkpoints; see :func:`converter.api.validate`.
 
@@ -43,34 +68,260 @@ def validate_checkpoints(
         first: One side.
         second: The other.
         factories: Family to what builds its model, or ``None``.
-        inputs: Inputs to run on, or ``None``.
-        mapping: A mapping, its name, ``"by-kind"``, or ``None`` to find it.
-        folders: Further folders that hold mappings.
-        seed: Of random inputs.
+        asked: Everything else.
     """
     families = (_family(first, second), _family(second, first))
     if families[0] == families[1]:
-        return compare_values(first, second)
+        return _alike(first, second, families[0], asked)
     keras, torch = (first, second) if families[0] == "keras" else (second, first)
-    known = _known_mapping(keras, mapping, folders)
-    runs = isinstance(torch, TorchModuleCheckpoint) or factories.get("torch") is not None
-    if not runs and (known is None or not known.sources):
-        report = _compare_through_plan(keras, torch, mapping, folders)
-        notice = (
-            "Outputs were not compared: nothing says how to build the PyTorch module (--torch)."
+    validation = _Validation(keras, torch, factories, asked)
+    try:
+        return validation.run()
+    finally:
+        validation.close()
+
+
+def _alike(first: Checkpoint, second: Checkpoint, family: Family, asked: Asked) -> Report:
+    """Compare two checkpoints of one family: there is nothing to map."""
+    name = "Keras" if family == "keras" else "PyTorch"
+    report = compare_values(first, second)
+    sentence = "every tensor bit for bit" if not report.rows else f"{len(report.rows)} differ"
+    why = f"both are {name} checkpoints"
+    refused = [one for one in asked.levels if one not in ("structure", "values")]
+    if refused:
+        raise UsageError(
+            f"cannot run level '{refused[0]}': {why}", hint="compare them by --level values"
         )
-        return replace(report, notices=(*report.notices, notice))
-    sources = known.sources if known is not None else {}
-    options = Options(
-        seed=seed,
-        inputs=known.inputs if known is not None else (),
-        outputs=known.outputs if known is not None else (),
-    )
-    model = live_model(keras, "keras", factories.get("keras"), sources=sources)
-    module = live_model(torch, "torch", factories.get("torch"), sources=sources)
-    report = validate(model, module, inputs=inputs, options=options)
-    unmet = unmet_requirements(known, model, module) if known is not None else []
-    return replace(report, notices=(*unmet, *report.notices))
+    levels = [
+        Level("values", report.verdict, sentence) if one == "values" else Level(one, "not run", why)
+        for one in LEVELS
+        if one != "structure"
+    ]
+    return replace(report, levels=tuple(levels))
+
+
+class _Validation:
+    """One Keras and one PyTorch checkpoint."""
+
+    def __init__(
+        self, keras: Checkpoint, torch: Checkpoint, factories: Dict[Family, object], asked: Asked
+    ) -> None:
+        self._keras = keras
+        self._torch = torch
+        self._factories = factories
+        self._asked = asked
+        self._side: KerasSide | None = None
+
+    def close(self) -> None:
+        if self._side is not None:
+            self._side.close()
+
+    def run(self) -> Report:
+        wanted = self._asked.levels or self._strongest()
+        reports: dict[LevelName, Report] = {}
+        levels: dict[LevelName, Level] = {}
+        structure = self._structure
+        lenient = structure.is_guess and bool({"outputs"} & set(wanted))
+        for level in structure.levels:
+            if level.name in wanted:
+                levels[level.name] = self._strict(level, lenient=lenient)
+        for name in ("values", "outputs-random", "outputs"):
+            if name not in wanted:
+                continue
+            if structure.plan is None and not (name == "outputs" and lenient):
+                levels[name] = Level(name, "not run", "the two do not fit together")
+                continue
+            reports[name] = self._run(name)
+            levels[name] = Level(name, _status(reports[name]), self._sentence(name, reports[name]))
+        for name in LEVELS:
+            levels.setdefault(name, Level(name, "not run", self._why_not(name)))
+        return self._merged(wanted, reports, [levels[name] for name in LEVELS], lenient=lenient)
+
+    def _strict(self, level: Level, *, lenient: bool) -> Level:
+        if level.status == "not run" and not lenient:
+            return replace(level, status="fail")
+        return level
+
+    @cached_property
+    def _structure(self) -> Structure:
+        return structure_of(
+            self._keras,
+            with_norms(self._torch, "materialise"),  # Keras has no parts to compare with
+            mapping=self._asked.mapping,
+            folders=self._asked.folders,
+        )
+
+    @property
+    def _can_run(self) -> bool:
+        known = self._structure.mapping
+        is_live = isinstance(self._torch, TorchModuleCheckpoint)
+        has_sources = known is not None and bool(known.sources)
+        return is_live or self._factories.get("torch") is not None or has_sources
+
+    def _strongest(self) -> tuple[LevelName, ...]:
+        return ("mapping", "structure", "outputs" if self._can_run else "values")
+
+    def _why_not(self, name: LevelName) -> str:
+        if self._asked.levels:
+            return NOT_ASKED
+        if name.startswith("outputs") and not self._can_run:
+            return _CANNOT_RUN
+        if name == "values":
+            return "outputs show more; --level values compares every tensor"
+        return "the real weights show more; --level outputs-random compares random ones"
+
+    def _run(self, name: LevelName) -> Report:
+        if name == "values":
+            plan = self._structure.plan
+            if plan is None:
+                raise UsageError("cannot compare values: the two do not fit together")
+            return compare_by_plan(plan, self._keras, with_norms(self._torch, "materialise"))
+        if not self._can_run:
+            raise UsageError(f"cannot run level '{name}': {_CANNOT_RUN}")
+        if name == "outputs":
+            return self._outputs()
+        return self._random_outputs()
+
+    def _options(self) -> Options:
+        known, asked = self._structure.mapping, self._asked
+        return Options(
+            seed=asked.seed,
+            inputs=known.inputs if known is not None else (),
+            outputs=known.outputs if known is not None else (),
+            tolerance=asked.tolerance,
+            control_seconds=asked.control_seconds,
+        )
+
+    def _outputs(self) -> Report:
+        report = compare_sides(
+            self._keras_side(),
+            self._module,
+            options=self._options(),
+            inputs=self._asked.inputs,
+            plan=self._structure.plan,
+        )
+        known, model = self._structure.mapping, self._keras_side().model
+        if known is None or model is None:
+            return report
+        unmet = unmet_requirements(known, model, self._module)
+        return replace(report, notices=(*unmet, *report.notices))
+
+    def _random_outputs(self) -> Report:
+        plan = self._structure.plan
+        view = TorchModuleCheckpoint(self._module)
+        if plan is None or any(name not in view.manifest for name in plan.target.tensors):
+            raise UsageError(
+                "cannot fill both models with random weights: the plan does not give every tensor "
+                "of the PyTorch module"
+            )
+        side = self._keras_side()
+        with random_weights(plan, self._keras, side, self._module, seed=self._asked.seed):
+            report = compare_sides(
+                side, self._module, options=self._options(), inputs=self._asked.inputs, plan=plan
+            )
+        return replace(report, level="outputs-random")
+
+    @cached_property
+    def _module(self) -> Any:
+        known = self._structure.mapping
+        sources = known.sources if known is not None else {}
+        return live_model(self._torch, "torch", self._factories.get("torch"), sources=sources)
+
+    def _keras_side(self) -> KerasSide:
+        if self._side is None:
+            self._side = self._open_keras()
+        return self._side
+
+    def _open_keras(self) -> KerasSide:
+        known, factory = self._structure.mapping, self._factories.get("keras")
+        sources = known.sources if known is not None else {}
+        process = self._asked.process
+        if process is None:
+            return LiveKeras(live_model(self._keras, "keras", factory, sources=sources))
+        if isinstance(self._keras, KerasModelCheckpoint) or not isinstance(factory, str | None):
+            raise UsageError(
+                "cannot run a live Keras model on another backend: it belongs to this process",
+                hint="save it, and give the file",
+            )
+        label = self._keras.label
+        if factory is None and self._keras.format == "keras":
+            return ChildKeras(process, Opening(label, self._keras.path))
+        openings = [Opening(label, factory=factory)] if factory is not None else [
+            Opening(label, factory=found["keras"].factory, arguments=found["keras"].arguments)
+            for found in sources.values()
+            if "keras" in found
+        ]  # fmt: skip
+        return self._filled_child(process, openings)
+
+    def _filled_child(self, process: Process, openings: Sequence[Opening]) -> KerasSide:
+        problem: ConverterError | None = None
+        for opening in openings:
+            side = ChildKeras(process, opening)
+            try:
+                side.fill(self._keras)
+            except ConverterError as error:  # another variant of the architecture
+                side.close()
+                problem = error
+                continue
+            return side
+        raise problem or UsageError(
+            f"cannot run {self._keras.label}: nothing says how to build its model",
+            hint="name what builds it: --keras keras.applications:VGG16",
+        )
+
+    def _sentence(self, name: LevelName, report: Report) -> str:
+        if name == "values":
+            bad = len(report.rows)
+            return f"{report.compared} tensors, " + (f"{bad} differ" if bad else "none differs")
+        return outputs_text(report)
+
+    def _merged(
+        self,
+        wanted: Iterable[LevelName],
+        reports: Dict[LevelName, Report],
+        levels: Sequence[Level],
+        *,
+        lenient: bool,
+    ) -> Report:
+        """Return one report: that of the strongest level, and what the others found wrong."""
+        ran = [name for name in LEVELS if name in reports]
+        structure_rows = () if lenient else self._structure.rows
+        if not ran:
+            level = [name for name in LEVELS if name in wanted][-1]
+            is_right = self._structure.plan is not None and not structure_rows
+            count = len(self._keras.manifest) if is_right else len(structure_rows)
+            return Report(level, structure_rows, max(1, count), levels=tuple(levels))
+        base = reports[ran[-1]]
+        rows = list(structure_rows)
+        notices: list[str] = []
+        for name in ran[:-1]:
+            rows += [row for row in reports[name].rows if row.verdict != "pass"]
+            notices += reports[name].notices
+        controls = [control for name in ran for control in reports[name].controls]
+        if not self._asked.levels and not self._can_run:
+            notices.append(f"Outputs were not compared: {_CANNOT_RUN}.")
+        return replace(
+            base,
+            rows=(*base.rows, *rows),
+            notices=tuple(dict.fromkeys([*base.notices, *notices])),
+            levels=tuple(levels),
+            controls=tuple(controls),
+            settings={
+                "keras_side": self._keras.label,
+                "torch_side": self._torch.label,
+                "mapping": self._mapping_name(),
+                **base.settings,
+            },
+        )
+
+    def _mapping_name(self) -> str:
+        known = self._structure.mapping
+        return known.name if known is not None else "by-kind"
+
+
+def _status(report: Report) -> Verdict:
+    weak: list[Verdict] = ["warn" for one in report.controls if not one.is_detected]
+    return worst([*(row.verdict for row in report.rows), *weak])
 
 
 def _family(one: Checkpoint, other: Checkpoint) -> Family:
@@ -78,28 +329,3 @@ def _family(one: Checkpoint, other: Checkpoint) -> Family:
     if one.manifest.family is not None:
         return one.manifest.family
     return "torch" if other.manifest.family == "keras" else "keras"
-
-
-def _known_mapping(
-    keras: Checkpoint, mapping: Mapping | str | None, folders: tuple[Path, ...]
-) -> Mapping | None:
-    if isinstance(mapping, Mapping) or mapping is None:
-        return mapping or identify(keras.manifest, folders=folders)
-    return None if mapping == BY_KIND else library.get(mapping, folders)
-
-
-def _compare_through_plan(
-    keras: Checkpoint,
-    torch: Checkpoint,
-    mapping: Mapping | str | None,
-    folders: tuple[Path, ...],
-) -> Report:
-    """Convert the Keras side in memory, tensor by tensor, and compare it with the other."""
-    torch = with_norms(torch, "materialise")  # Keras has no parts to compare with
-    source = Side("keras", keras.manifest, label=keras.label)
-    target = Side("torch", torch.manifest.of_family("torch"), label=torch.label)
-    sizes = read_sizes(torch.path)
-    request = make_request(source, target, mapping=mapping, folders=folders, sizes=sizes)
-    plan = make_plan(request)
-    converted = ConvertedCheckpoint(Conversion(plan, keras))
-    return compare_values(converted, torch, names=plan.target.tensors)

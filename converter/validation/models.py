@@ -54,7 +54,7 @@ def live_model(
     if factory is not None:
         return _filled(_built(factory, family), checkpoint, family)
     if family == "keras" and checkpoint.format == "keras":
-        return _loaded_by_keras(checkpoint)
+        return load_keras_file(checkpoint.path, label=checkpoint.label)
     for variant in (sources or {}).values():
         source = variant.get(family)
         found = _try_variant(source, checkpoint, family) if source is not None else None
@@ -80,14 +80,20 @@ def _filled(model: Any, checkpoint: Checkpoint, family: Family) -> Any:
     return model
 
 
-def _loaded_by_keras(checkpoint: Checkpoint) -> Any:
-    keras = require("keras", why=f"cannot run {checkpoint.label}", extra="keras")
+def load_keras_file(path: object, *, label: str) -> Any:
+    """Return the model of a ``.keras`` file, by Keras' own loader in its safe mode.
+
+    Raises:
+        UsageError: If Keras cannot open it.
+        MissingDependencyError: If Keras is not installed.
+    """
+    keras = require("keras", why=f"cannot run {label}", extra="keras")
     try:
-        return keras.saving.load_model(checkpoint.path, compile=False, safe_mode=True)
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever the layers of the file raise
         first = str(error).strip().partition("\n")[0]
         raise UsageError(
-            f"cannot run {checkpoint.label}: this Keras cannot open it",
+            f"cannot run {label}: this Keras cannot open it",
             facts=[("keras", f"{keras.__version__}: {type(error).__name__}: {first}")],
             hint=f"name what builds the model: {_FACTORIES['keras']}",
         ) from error

@@ -70,9 +70,7 @@ def compare_by_plan(plan: Plan, source: Checkpoint, target: Checkpoint) -> Repor
         noun = "tensor is" if derived == 1 else "tensors are"
         notices.append(f"{derived} {noun} made at the target (counters), and not compared.")
     settings = {"first": source.label, "second": target.label}
-    return Report(
-        "values", tuple(rows), compared, tuple(notices), settings, histogram=worst
-    )
+    return Report("values", tuple(rows), compared, tuple(notices), settings, histogram=worst)
 
 
 def _compared(step: Step, source: Checkpoint, target: Checkpoint) -> _Outcome:
@@ -156,7 +154,7 @@ def _epsilon(array: Array) -> float:
     import ml_dtypes
 
     try:
-        return float(ml_dtypes.finfo(array.dtype).eps)
+        return float(ml_dtypes.finfo(array.dtype).eps)  # type: ignore[no-untyped-call]  # ml_dtypes has no types
     except ValueError:  # integers are equal or not
         return 0.0
 
@@ -185,4 +183,3 @@ def _row(step: Step, arrays: Sequence[Array], gap: Difference | None, note: str)
         where=gap.where,
         cosine=gap.cosine,
     )
-

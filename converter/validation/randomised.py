@@ -34,7 +34,7 @@ def random_weights(
 
     Args:
         plan: Keras to PyTorch, with the names of ``source``.
-        source: The Keras checkpoint; of its values, only integers are read.
+        source: The Keras checkpoint, whose values the Keras side gets back.
         keras: The Keras side.
         module: The PyTorch module.
         seed: Of the random values.
@@ -52,6 +52,8 @@ def random_weights(
     finally:
         if before is not None:
             keras.load(before)
+        else:
+            keras.fill(source)
 
 
 def random_arrays(plan: Plan, source: Checkpoint, *, seed: int) -> dict[str, Array]:

@@ -95,9 +95,7 @@ def structure_of(
     return Structure(known, plan, (first, second), rows, is_guess)
 
 
-def _mapping_level(
-    mapping: Mapping | None, request: Request, problems: list[Problem]
-) -> Level:
+def _mapping_level(mapping: Mapping | None, request: Request, problems: list[Problem]) -> Level:
     name = "by kind" if mapping is None else mapping.name
     count = len(request.pairings)
     rules = "" if mapping is None else f"{len(mapping.rules)} rules, "

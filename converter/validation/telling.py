@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from converter.validation.report import Report, Row
 
 MAX_ROWS = 12
+NOT_ASKED = "not asked for"  # levels that the user left out are no news
 MAX_FINDINGS = 6
 _ORDER = {"fail": 0, "warn": 1, "pass": 2}
 
@@ -61,9 +62,16 @@ def _distance(report: Report, *, is_run: bool) -> str:
     return f", at most {times(max(floors))} the noise floor" if floors else ", all equal"
 
 
+def outputs_text(report: Report) -> str:
+    """Return what a comparison of outputs found, in one line without the verdict."""
+    what = _plural(len(report.rows), "output")
+    return f"{what}{_bad(report) or _distance(report, is_run=True)}"
+
+
 def levels(report: Report) -> list[str]:
     """Return one aligned line for each level."""
-    return [f"  {one.name:<14}  {one.status:<7}  {one.sentence}" for one in report.levels]
+    shown = (one for one in report.levels if one.sentence != NOT_ASKED)
+    return [f"  {one.name:<14}  {one.status:<7}  {one.sentence}" for one in shown]
 
 
 def shown_rows(report: Report) -> list[Row]:

@@ -1,0 +1,63 @@
+"""``python -m converter.validation.keras_child``: a Keras model in a process of its own.
+
+Started by :mod:`converter.validation.keras_process`, which says on which backend. It builds what
+the user named, answers on its standard output, and ends when its standard input does. What the
+framework prints goes to standard error.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import IO, Any
+
+from converter.errors import ConverterError, UsageError
+from converter.live.factory import build
+from converter.tensors.dtype import Array
+from converter.validation.keras_messages import receive, send
+from converter.validation.keras_side import LiveKeras
+from converter.validation.models import load_keras_file
+
+
+def main() -> None:
+    """Answer until there are no more questions."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever prints to stdout must not end up among the answers
+    side: LiveKeras | None = None
+    while (message := receive(sys.stdin.buffer)) is not None:
+        header, arrays = message
+        try:
+            if header["do"] == "open":
+                side = _open(header)
+                _tell(side, answers)
+            elif side is None:
+                raise UsageError("cannot answer: no model was opened")
+            elif header["do"] == "load":
+                side.load(arrays)
+                send(answers, {})
+            else:
+                send(answers, {}, _run(side, arrays))
+        except ConverterError as error:
+            failure = {"summary": error.summary, "facts": error.facts, "hint": error.hint}
+            send(answers, {"error": failure})
+
+
+def _open(header: Mapping[str, Any]) -> LiveKeras:
+    if header["factory"] is not None:
+        return LiveKeras(build(header["factory"], header["arguments"], family="keras"))
+    return LiveKeras(load_keras_file(header["path"], label=header["label"]))
+
+
+def _tell(side: LiveKeras, answers: IO[bytes]) -> None:
+    specs = [[one.name, one.shape, one.dtype.name] for one in side.manifest]
+    send(answers, {"facts": asdict(side.facts), "manifest": specs})
+
+
+def _run(side: LiveKeras, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return side.run(arrays)
+
+
+if __name__ == "__main__":
+    main()
