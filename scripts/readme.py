@@ -38,8 +38,9 @@ def main() -> int:
 def prepare(folder: Path) -> None:
     """Write the files that the commands begin with: two networks that Keras saved, untrained.
 
-    The small one gets random weights: in a fresh one, a BatchNormalization holds nothing but ones
-    and zeros, and ``validate`` says rightly that they prove nothing.
+    The small one is there fresh, and with random weights as if it were trained: in a fresh one, a
+    BatchNormalization holds nothing but ones and zeros, and ``validate`` says that they prove
+    nothing.
     """
     os.environ.setdefault("KERAS_BACKEND", "torch")
     import demo
@@ -47,6 +48,7 @@ def prepare(folder: Path) -> None:
     import numpy as np
 
     model = demo.build_keras()
+    model.save(folder / "fresh.keras")
     generator = np.random.default_rng(0)
     for variable in model.weights:
         value = generator.uniform(0.1, 1.0, variable.shape)
