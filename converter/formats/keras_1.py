@@ -11,8 +11,9 @@ names of variables in ``:0``, Theano does not.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from converter.errors import UsageError
 from converter.formats.hdf5_assembly import Assembly
@@ -20,7 +21,7 @@ from converter.formats.hdf5_types import Hdf5Dataset
 from converter.formats.keras_1_arrays import ordering_of, variables_of
 from converter.formats.keras_1_config import class_now, class_of_automatic, names_now
 from converter.formats.keras_1_evidence import class_of_arrays
-from converter.formats.keras_1_facts import ARRAYS, RECIPES
+from converter.formats.keras_1_facts import ARRAYS, RECIPES, Recipe
 from converter.formats.keras_config import ConfigLayer
 from converter.formats.wording import quoted
 
@@ -226,15 +227,18 @@ class _Upgrade:
             yield f"{base}/{array}", dataset
 
     def _kernels(self) -> list[_Owner]:
-        """Return the layers with a kernel that moves over positions."""
+        """Return the layers with a kernel that Theano has turned."""
+        return self._with(lambda recipe: recipe.is_kernel)
+
+    def _ordered(self) -> list[_Owner]:
+        """Return the layers whose axes lie otherwise where dimensions are ordered as in Theano."""
+        return self._with(lambda recipe: bool(recipe.th))
+
+    def _with(self, wanted: Callable[[Recipe], bool]) -> list[_Owner]:
         return [
             one
             for one in self._owners.values()
-            if any(
-                recipe.is_kernel
-                for way in RECIPES.get(class_now(one.class_name or ""), ())
-                for recipe in way
-            )
+            if any(map(wanted, chain(*RECIPES.get(class_now(one.class_name or ""), ()))))
         ]
 
     def _is_turned(self) -> bool:
@@ -256,21 +260,20 @@ class _Upgrade:
         """Whether dimensions are ordered as in Theano, for layers that do not say so."""
         said = {
             str(one.config["data_format"])
-            for one in self._kernels()
+            for one in self._ordered()
             if isinstance(one.config.get("data_format"), str)
         }
         self._result.is_th = "channels_first" in said if said else None
         unsaid = [
-            one
-            for one in self._kernels()
-            if one.class_name != "Conv1D" and not isinstance(one.config.get("data_format"), str)
+            one for one in self._ordered() if not isinstance(one.config.get("data_format"), str)
         ]
         if not unsaid:
             return None
         votes = []
         for one in unsaid:
             shapes = {name: self._datasets[path].shape for name, path in one.arrays.items()}
-            kernel = shapes.get("W") or shapes.get("W_i") or ()
+            found = (shapes.get(name) for name in ("W", "W_i", "pointwise_kernel"))
+            kernel = next(filter(None, found), ())
             votes.append(
                 ordering_of(kernel, shapes.get("b", shapes.get("b_i"))) if kernel else None
             )

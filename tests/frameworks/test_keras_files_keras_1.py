@@ -15,29 +15,13 @@ import numpy as np
 import pytest
 import torch
 from support.keras_1_files import GRU, LSTM, gates, sequential, values, write_keras_1
+from support.keras_1_formulas import close, correlated, loaded, sigmoid
 
 import converter
 
 pytestmark = pytest.mark.frameworks
 
 FOLDER = Path(__file__).parents[2] / ".." / "shared" / "checkpoints"
-
-
-def loaded(model: keras.Model, path: Path, **options: str | Path) -> keras.Model:
-    """Give a model what is read from a file, by name."""
-    with converter.open(path, **options) as source:
-        names = [weight.path.partition("/")[2] for weight in model.weights]  # without the model
-        assert set(names) == set(source.manifest.tensors)
-        model.set_weights([source.read(name) for name in names])
-    return model
-
-
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
-
-
-def close(found: np.ndarray, expected: np.ndarray) -> bool:
-    return np.abs(found - expected).max() <= 2e-6 * max(1, np.abs(expected).max())
 
 
 def lstm(arrays: dict[str, np.ndarray], name: str, x: np.ndarray) -> np.ndarray:
@@ -64,12 +48,6 @@ def gru(arrays: dict[str, np.ndarray], name: str, x: np.ndarray) -> np.ndarray:
         fresh = np.tanh(step @ parts["h"][0] + parts["h"][2] + (r * h) @ parts["h"][1])
         h = z * h + (1 - z) * fresh
     return h
-
-
-def correlated(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Correlate images (n, c, h, w) with a kernel (o, c, h, w), without padding."""
-    windows = np.lib.stride_tricks.sliding_window_view(x, kernel.shape[2:], axis=(2, 3))
-    return np.einsum("nchwyx,ocyx->nohw", windows, kernel)
 
 
 @pytest.mark.parametrize("with_config", [True, False])
