@@ -72,13 +72,13 @@ class KerasWriter(Writer):
                 f"cannot write {quoted(name)}: it holds the architecture, which is not known",
                 hint="write .weights.h5, or give a .keras file or a function with --like",
             )
-        _check_types(name, target)
+        check_types(name, target)
         self._name = name
         self._folder = folder
         self._structure = structure
         self._widths = {spec.name: spec.dtype.itemsize for spec in target}
-        places = _legacy_places(structure) if format_id == "keras_legacy" else _places(structure)
-        _check_places(name, target, places, format_id)
+        places = _legacy_places(structure) if format_id == "keras_legacy" else places_of(structure)
+        check_places(name, target, places, format_id)
         make = _legacy_skeleton if format_id == "keras_legacy" else _skeleton
         skeleton = make(structure, target, places)
         self._offsets = {
@@ -87,7 +87,7 @@ class KerasWriter(Writer):
         self._file: _Place = (
             _Archive(folder / name, structure, skeleton)
             if format_id == "keras"
-            else _Plain(folder / name, skeleton)
+            else HdfFile(folder / name, skeleton)
         )
 
     def write(self, name: str, start: int, block: Array) -> None:
@@ -115,10 +115,12 @@ class _Place(Protocol):
     def abandon(self) -> None: ...
 
 
-class _Plain:
+class HdfFile:
     """An HDF5 file of its own."""
 
     def __init__(self, path: Path, skeleton: Skeleton) -> None:
+        """Create the file with everything but the values."""
+        self.path = path
         self._target = TargetFile(path, skeleton.size)
         try:
             for offset, data in skeleton.pieces:
@@ -129,9 +131,11 @@ class _Plain:
             raise
 
     def write(self, offset: int, data: bytes | Array) -> None:
+        """Put bytes at their position."""
         self._target.write(offset, data)
 
     def finish(self, metadata: Mapping[str, str]) -> None:
+        """Close the file, with texts as attributes of its root."""
         self._target.close()
         if not metadata:
             return
@@ -142,6 +146,7 @@ class _Plain:
                 file.attrs[f"{PROVENANCE}.{key}"] = text
 
     def abandon(self) -> None:
+        """Close the file."""
         self._target.abandon()
 
 
@@ -178,7 +183,12 @@ class _Archive:
         self._zip.file.abandon()
 
 
-def _check_types(name: str, target: Manifest) -> None:
+def check_types(name: str, target: Manifest) -> None:
+    """Refuse types that Keras does not put into HDF5.
+
+    Raises:
+        WriteError: If a tensor has one.
+    """
     for spec in target:
         if spec.dtype.is_packed or spec.dtype.name.startswith(_ML_DTYPES_REFUSED):
             raise WriteError(
@@ -188,9 +198,14 @@ def _check_types(name: str, target: Manifest) -> None:
             )
 
 
-def _check_places(
+def check_places(
     name: str, target: Manifest, places: Mapping[str, list[str]], format_id: str
 ) -> None:
+    """Refuse a model whose places are not those of the tensors.
+
+    Raises:
+        UsageError: If a tensor has no place, or a place no tensor.
+    """
     if not places and len(target):
         what = "legacy HDF5 file" if format_id == "keras_legacy" else "Keras 3 file"
         raise UsageError(
@@ -209,7 +224,8 @@ def _check_places(
         )
 
 
-def _places(structure: KerasStructure) -> dict[str, list[str]]:
+def places_of(structure: KerasStructure) -> dict[str, list[str]]:
+    """Return every place of each tensor in a Keras 3 weights file."""
     places = {tensor: [path] for tensor, path in structure.store.items()}
     for path, tensor in structure.copies.items():
         places[tensor].append(path)

@@ -97,6 +97,8 @@ FORMATS = (
         (".weights.json",),
         "keras",
         "converter.formats.keras_sharded:KerasSharded",
+        "converter.formats.keras_sharded_writer:KerasShardedWriter",
+        has_metadata=True,
     ),
     Format(
         "keras_legacy",
@@ -184,6 +186,7 @@ _BY_ID = {one.id: one for one in FORMATS}
 _SUFFIXES = sorted(
     ((suffix, one) for one in FORMATS for suffix in one.suffixes), key=lambda pair: -len(pair[0])
 )
+_IN_SHARDS = frozenset({"safetensors", "safetensors_index", "keras_sharded"})
 # One ending, several formats, and nobody is surprised.
 _SHARED_ENDINGS = (frozenset({"torch", "torch_legacy", "torchscript"}),)
 
@@ -337,10 +340,10 @@ def create_writer(
     found = get_format(format_id)
     if found.writer is None:
         raise UsageError(f"this version does not write the format {found.title}")
-    if max_shard_size is not None and not found.id.startswith("safetensors"):
+    if max_shard_size is not None and found.id not in _IN_SHARDS:
         raise UsageError(
             f"cannot write {quoted(name)}: the format {found.title} is written as one file",
-            hint="leave out the size of shards, or write safetensors",
+            hint="leave out the size of shards, or write safetensors or .weights.json",
         )
     writer: Writer = _load(found.writer)(
         folder,

@@ -106,6 +106,14 @@ class TestKerasWeights(KerasContract):
         return {"structure": structure_of(manifest)}
 
 
+class TestKerasSharded(KerasContract):
+    format_id = "keras_sharded"
+    file_name = "model.weights.json"
+
+    def options_for(self, manifest: Manifest) -> dict:
+        return {"structure": structure_of(manifest), "max_shard_size": 300}
+
+
 class TestKeras(KerasContract):
     format_id = "keras"
     file_name = "model.keras"
