@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from converter.cli import options
 from converter.cli.failures import reporting
 
@@ -29,7 +31,9 @@ def formats(*, json: options.Json = False, debug: options.Debug = False) -> None
         if json:
             render.line(schema.dump(schema.Formats(found)))
             return
-        columns = [render.Column(title) for title in ("id", "format", "endings", "read", "write")]
+        columns = [
+            render.Column(title) for title in ("id", "format", "endings", "read", "write", "needs")
+        ]
         render.table(
             columns,
             [
@@ -37,15 +41,15 @@ def formats(*, json: options.Json = False, debug: options.Debug = False) -> None
                     each.id,
                     each.title,
                     " ".join(each.suffixes) or "-",
-                    _can(each.reads, each.needs.get("read")),
-                    _can(each.writes, each.needs.get("write")),
+                    "yes" if each.reads else "-",
+                    "yes" if each.writes else "-",
+                    _needs(each.needs),
                 )
                 for each in found
             ],
         )
 
 
-def _can(able: bool, extra: str | None) -> str:  # noqa: FBT001  # what it is called with is plain
-    if not able:
-        return "-"
-    return f'yes, with "weightferry[{extra}]"' if extra else "yes"
+def _needs(needs: Mapping[str, str]) -> str:
+    """Return what is to be installed, and for what."""
+    return ", ".join(f'"weightferry[{extra}]" for {what}' for what, extra in needs.items()) or "-"

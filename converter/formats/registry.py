@@ -44,7 +44,7 @@ class Format:
         family: Whose names and layouts it holds, or ``None`` where it holds either.
         reader: Module and class that reads it, or ``None``.
         writer: Module and class that writes it, or ``None``.
-        needs: ``read`` or ``write`` to the extra that this needs installed.
+        needs: ``read`` or ``write``, or an ending, to the extra that this needs installed.
         has_metadata: Whether a written file has a place for texts.
         replaces: Whether it is written as a copy of an existing one with other values.
     """
@@ -143,6 +143,13 @@ FORMATS = (
         "converter.formats.torch_reader:TorchLegacy",
     ),
     Format(
+        "torch_index",
+        "PyTorch checkpoint in shards",
+        (".bin.index.json",),
+        "torch",
+        "converter.formats.torch_index:TorchIndex",
+    ),
+    Format(
         "torchscript",
         "TorchScript archive",
         (".torchscript", ".ptl"),
@@ -170,6 +177,7 @@ FORMATS = (
         (".pkl", ".pickle", ".joblib", ".joblib.gz", ".joblib.z", ".joblib.lz4"),
         None,
         "converter.formats.numpy_pickle:NumpyPickle",
+        needs={".joblib.lz4": "lz4"},
     ),
     Format(
         "onnx",

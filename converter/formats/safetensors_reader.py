@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from converter.errors import CheckpointError, CorruptFileError, UnsafeFileError
+from converter.errors import CheckpointError, CorruptFileError
 from converter.formats import authorship
 from converter.formats.base import Checkpoint
 from converter.formats.beside import open_beside
 from converter.formats.safetensors_header import Header, read_header
-from converter.formats.source_file import MAX_JSON_BYTES, SourceFile, strict_json
+from converter.formats.shard_index import check_distinct, check_shard, read_index
+from converter.formats.source_file import SourceFile
 from converter.formats.torch_names import strip_names
 from converter.formats.wording import cannot_read, quoted, refuse_select
 from converter.tensors.dtype import Array
@@ -23,8 +23,6 @@ from converter.tensors.manifest import Family, Manifest
 from converter.tensors.spec import TensorSpec
 
 INDEX_NAME = "model.safetensors.index.json"
-MAX_SHARDS = 10_000
-MAX_TENSORS = 200_000  # of all shards together
 # What frameworks write under "format". Names of TensorFlow and Flax models are of neither family.
 _FAMILIES: dict[str, Family | None] = {"keras": "keras", "tf": None, "flax": None, "np": None}
 
@@ -130,19 +128,15 @@ class SafetensorsIndex(SafetensorsCheckpoint):
 
     def _open(self, path: Path) -> None:
         index = find_index(path) if path.is_dir() else path
-        with SourceFile(index, max_bytes=MAX_JSON_BYTES) as file:
-            document = strict_json(file.read(0, file.size), what="the index", path=index)
-        shards = _shards(document, index)
         self._index = index
         parts = []
-        for name, expected in shards.items():
+        for name, expected in read_index(index, (".safetensors",), "safetensors file").items():
             source = open_beside(index, name)
             self._sources.append(source)
             header = read_header(source)
-            _check_shard(source, {spec.name for spec in header.specs}, expected)
+            check_shard(source.path, {spec.name for spec in header.specs}, set(expected))
             parts.append((source, header))
-        if len({source.identity for source in self._sources}) != len(self._sources):
-            raise UnsafeFileError(cannot_read(index, "two of its shards are one file"))
+        check_distinct(index, self._sources)
         metadata: dict[str, str] = {}
         for _, header in parts:
             metadata |= header.metadata
@@ -172,38 +166,6 @@ def find_index(folder: Path) -> Path:
             or [("expected", quoted(INDEX_NAME))],
         )
     return found[0]
-
-
-def _shards(document: Any, index: Path) -> dict[str, set[str]]:
-    """Return file name to the tensors that the index expects in it."""
-    weight_map = document.get("weight_map") if isinstance(document, dict) else None
-    if not isinstance(weight_map, dict):
-        raise CorruptFileError(cannot_read(index, "the index has no weight_map"))
-    if len(weight_map) > MAX_TENSORS:
-        raise UnsafeFileError(
-            cannot_read(index, f"the index names {len(weight_map):,} tensors"),
-            facts=[("expected", f"at most {MAX_TENSORS:,}")],
-        )
-    shards: dict[str, set[str]] = {}
-    for tensor, name in weight_map.items():
-        if not isinstance(name, str) or not name.endswith(".safetensors"):
-            raise UnsafeFileError(
-                cannot_read(index, "it names a shard that is no safetensors file"),
-                facts=[("tensor", quoted(tensor)), ("found", quoted(name))],
-            )
-        shards.setdefault(name, set()).add(tensor)
-    if len(shards) > MAX_SHARDS:
-        raise UnsafeFileError(cannot_read(index, f"it names {len(shards):,} shards"))
-    return shards
-
-
-def _check_shard(source: SourceFile, found: set[str], expected: set[str]) -> None:
-    if found != expected:
-        facts = [("missing", quoted(name)) for name in sorted(expected - found)[:10]]
-        facts += [("unexpected", quoted(name)) for name in sorted(found - expected)[:10]]
-        raise CorruptFileError(
-            cannot_read(source.path, "its tensors are not those that the index says"), facts=facts
-        )
 
 
 def _family(metadata: Mapping[str, str]) -> Family | None:

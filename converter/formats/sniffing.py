@@ -51,7 +51,10 @@ def find_file(path: Path) -> Path:
     indices = any(path.glob("*.safetensors.index.json"))
     if not indices and not single.exists() and has_arrays(path):
         return path
-    return single if single.exists() and not indices else find_index(path)
+    if single.exists() and not indices:
+        return single
+    others = [path / f"pytorch_model.bin{end}" for end in (".index.json", "")]
+    return next((one for one in others if one.exists() and not indices), None) or find_index(path)
 
 
 def sniff_id(path: Path) -> str:
@@ -64,11 +67,21 @@ def sniff_id(path: Path) -> str:
     if path.is_dir():
         return "npy"
     with SourceFile(path) as source:
-        head = source.read(0, min(source.size, 64))
-        found = _sniff(path, source, head)
-        if found is None:
-            raise _unknown(path, source, head)
-        return found
+        return sniff_open(path, source)
+
+
+def sniff_open(path: Path, source: SourceFile) -> str:
+    """Return the identifier of the format of an open file.
+
+    Raises:
+        CheckpointError: If it is a damaged container.
+        UnknownFormatError: If it is of no known format.
+    """
+    head = source.read(0, min(source.size, 64))
+    found = _sniff(path, source, head)
+    if found is None:
+        raise _unknown(path, source, head)
+    return found
 
 
 def _sniff(path: Path, source: SourceFile, head: bytes) -> str | None:
@@ -165,9 +178,11 @@ def _sniff_json(source: SourceFile) -> str:
         name.endswith(".weights.h5") for name in names
     ):
         return "keras_sharded"
+    if names and all(name.endswith((".bin", ".pt", ".pth")) for name in names):
+        return "torch_index"
     if names and not any(name.endswith(".safetensors") for name in names):
         raise UnsupportedFileError(
-            cannot_read(source.path, "its shards are no safetensors files"),
+            cannot_read(source.path, "its shards are of no known format"),
             facts=[("shard", quoted(names[0]))],
         )
     return "safetensors_index"

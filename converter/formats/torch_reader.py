@@ -41,7 +41,13 @@ class TorchCheckpoint(Checkpoint):
     """What both formats share: a state dict of views, and names without wrappers."""
 
     def __init__(
-        self, path: Path, *, select: str | None = None, architecture: object = None
+        self,
+        path: Path,
+        *,
+        select: str | None = None,
+        architecture: object = None,
+        source: SourceFile | None = None,
+        strips: bool = True,
     ) -> None:
         """Open a checkpoint and read its pickle.
 
@@ -49,13 +55,16 @@ class TorchCheckpoint(Checkpoint):
             path: The file.
             select: Key of the dict that holds the weights, where there are several.
             architecture: Not used: a state dict has names.
+            source: The file where it is open already; it is closed with the checkpoint.
+            strips: Whether prefixes of wrappers are taken off the names.
 
         Raises:
             CheckpointError: If it is damaged, unsafe, or holds no or several sets of weights.
         """
         del architecture
         self.path = path
-        self.source = SourceFile(path)
+        self.source = SourceFile(path) if source is None else source
+        self._strips = strips
         try:
             root, notices = self._states(self._load())
             selection = select_tensors(root, path, select)
@@ -86,7 +95,11 @@ class TorchCheckpoint(Checkpoint):
         """Whether the values are in the other byte order than this machine's."""
 
     def _build(self, tensors: Mapping[str, TensorRef], notices: tuple[str, ...]) -> None:
-        names, stripped = strip_names(tensors, self.path)
+        names, stripped = (
+            strip_names(tensors, self.path)
+            if self._strips
+            else ({name: name for name in tensors}, ())
+        )
         first: dict[TensorRef, str] = {}
         self._tensors: dict[str, TensorRef] = {}
         ties: dict[str, str] = {}

@@ -18,7 +18,7 @@ from converter.formats import (
     hdf5_direct,
     hdf5_walk,
     pickle_machine,
-    safetensors_reader,
+    shard_index,
     strict_json,
 )
 from converter.formats.registry import open_checkpoint
@@ -89,7 +89,7 @@ def test_an_index_of_too_many_tensors_is_refused(tmp_path, monkeypatch):
     path = many.write(tmp_path, "a.safetensors.index.json", many.safetensors_index(300_000))
     with pytest.raises(UnsafeFileError, match="the index names 300,000 tensors"):
         open_checkpoint(path)
-    monkeypatch.setattr(safetensors_reader, "MAX_TENSORS", 300_000)
+    monkeypatch.setattr(shard_index, "MAX_TENSORS", 300_000)
     with pytest.raises(Exception, match=r"a\.safetensors"):  # it is opened, and is not there
         open_checkpoint(path)
 

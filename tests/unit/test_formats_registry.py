@@ -54,7 +54,7 @@ def test_an_ending_that_says_nothing_is_refused(name):
         target_format(Path(name))
 
 
-@pytest.mark.parametrize("name", ["a.weights.json", "a.npy"])
+@pytest.mark.parametrize("name", ["a.bin.index.json", "a.npy"])
 def test_a_format_that_is_not_written_is_refused(name):
     with pytest.raises(UsageError, match="this version does not write the format"):
         target_format(Path(name))
@@ -119,10 +119,12 @@ class TestContentDecides:
         path.write_text(json.dumps({"weight_map": weight_map}), encoding="utf-8")
         assert sniff(path).id == expected
 
-    def test_an_index_of_pickles_is_said_so(self, tmp_path):
+    def test_an_index_of_other_files_is_said_so(self, tmp_path):
         path = tmp_path / "pytorch_model.bin.index.json"
         path.write_text('{"weight_map": {"a": "pytorch_model-1.bin"}}', encoding="utf-8")
-        with pytest.raises(UnsupportedFileError, match="its shards are no safetensors files"):
+        assert sniff(path).id == "torch_index"
+        path.write_text('{"weight_map": {"a": "model-1.gguf"}}', encoding="utf-8")
+        with pytest.raises(UnsupportedFileError, match="its shards are of no known format"):
             sniff(path)
 
     @pytest.mark.parametrize(
