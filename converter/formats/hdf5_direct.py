@@ -12,6 +12,7 @@ headers).
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,7 +27,7 @@ _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _UNDEFINED = 2**64 - 1
 _MAX_DEPTH = 64
 _MAX_OBJECTS = 200_000
-_MAX_ELEMENTS = 2**60
+_MAX_ELEMENTS = 2**58  # also beside an empty axis: NumPy counts bytes in 63 bits
 _MIN_TEXT_BYTES = 2**20
 
 _SUPERBLOCK = struct.Struct("<8s8B2HI4Q2QII16s")
@@ -229,11 +230,9 @@ class DirectFile:
     ) -> None:
         if element is None or element.dtype is None or not path:
             raise NotPlainError("type")
-        count = 1
-        for size in shape:
-            count *= size
         address, size = layout
-        nbytes = count * element.dtype.itemsize
+        nbytes = math.prod(shape) * element.dtype.itemsize
+        count = math.prod(one or 1 for one in shape)
         if count > _MAX_ELEMENTS or (nbytes and (size != nbytes or address == _UNDEFINED)):
             raise NotPlainError("size")
         if address == _UNDEFINED:

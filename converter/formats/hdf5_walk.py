@@ -25,7 +25,7 @@ from converter.tensors.dtype import Shape
 
 MAX_DEPTH = 64
 MAX_OBJECTS = 200_000
-MAX_ELEMENTS = 2**60
+MAX_ELEMENTS = 2**58  # also beside an empty axis: NumPy counts bytes in 63 bits
 _BUFFER_BYTES = 2**16
 
 

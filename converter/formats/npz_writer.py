@@ -105,6 +105,13 @@ def _check(spec: TensorSpec, name: str) -> None:
             facts=[("tensor", f"{quoted(spec.name)}  {shape_text(spec.shape)} {spec.dtype}")],
             hint="write safetensors, or cast with --dtype float32",
         )
+    try:
+        spec.name.encode()
+    except UnicodeEncodeError as error:
+        raise WriteError(
+            f"cannot write {quoted(name)}: the name of a tensor is not Unicode",
+            facts=[("tensor", quoted(spec.name))],
+        ) from error
     parts = spec.name.split("/")
     if any(part in {"", ".", ".."} for part in parts) or any(mark in spec.name for mark in "\\\0:"):
         raise WriteError(

@@ -25,7 +25,7 @@ SUFFIX = ".npy"
 MAGIC = b"\x93NUMPY"
 MAX_HEADER_BYTES = 10_000
 MAX_RANK = 64
-MAX_ELEMENTS = 2**60
+MAX_ELEMENTS = 2**58  # also beside an empty axis: NumPy counts bytes in 63 bits
 _HEADER = re.compile(
     r"\{'descr': '(?P<descr>[^']{1,20})', 'fortran_order': (?P<fortran>True|False), "
     r"'shape': \((?P<shape>(?:[0-9]{1,20}L?(?:, ?|,?(?=\))))*)\),? ?\} *\n?"

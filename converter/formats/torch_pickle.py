@@ -10,6 +10,7 @@ Source: PyTorch 2.13 ``torch/_tensor.py``, ``_reduce_ex_internal``; ``torch/seri
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from converter.formats.pickle_objects import ObjectMachine
 from converter.tensors.dtype import DType, find_dtype
 
 MAX_RANK = 64
+MAX_ELEMENTS = 2**58  # also beside an empty axis: NumPy counts bytes in 63 bits
 MAX_SIZE = 2**63
 MAX_GROWTH = 100  # a view may repeat elements (stride 0), within reason
 GROWTH_FLOOR = 64 * 2**20
@@ -160,6 +162,7 @@ class TorchMachine(ObjectMachine):
             and isinstance(strides, tuple)
             and len(shape) == len(strides) <= MAX_RANK
             and all(_is_size(value) for value in (offset, *shape, *strides))
+            and math.prod(size or 1 for size in shape) <= MAX_ELEMENTS
         ):
             raise self.corrupt("a tensor has no shape")
         view = TensorRef(storage, dtype, offset, shape, strides)
