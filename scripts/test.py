@@ -7,6 +7,7 @@ arguments go to pytest: ``python3 scripts/test.py --no-lint -k algebra``.
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -26,6 +27,8 @@ class Check:
 def main() -> int:
     """Run every check, print a summary, return the exit code."""
     options, further = _parser().parse_known_args()
+    if options.long:
+        os.environ["WEIGHTFERRY_HYPOTHESIS"] = "long"
     environment.enter((*environment.GROUPS, *(("oracles",) if options.oracles else ())))
     results = []
     for check in _checks(options, further):
@@ -50,7 +53,11 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__.splitlines()[0], epilog="Other arguments go to pytest."
     )
     parser.add_argument("--no-lint", action="store_true", help="tests only")
-    parser.add_argument("--long", action="store_true", help="also the tests that take minutes")
+    parser.add_argument(
+        "--long",
+        action="store_true",
+        help="also the tests that take minutes, and many times as many examples and crashes",
+    )
     parser.add_argument(
         "--oracles",
         action="store_true",

@@ -57,6 +57,9 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
+KILLS = 60 if os.environ.get("WEIGHTFERRY_HYPOTHESIS") == "long" else 12
+
+
 @pytest.mark.parametrize("files", [1, 2])
 def test_kill_at_random_moments(tmp_path, files):
     prepare(tmp_path)
@@ -64,7 +67,7 @@ def test_kill_at_random_moments(tmp_path, files):
     subprocess.run(command(tmp_path, files), check=True, capture_output=True)
     new = digest(target)
     complete = names(tmp_path)
-    moments = np.random.default_rng(7).uniform(0, 0.12, size=12)
+    moments = np.random.default_rng(7).uniform(0, 0.12, size=KILLS)
     for moment in moments:
         target.write_bytes(b"old")
         old = digest(target)
