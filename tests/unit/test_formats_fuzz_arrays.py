@@ -26,7 +26,9 @@ pytestmark = pytest.mark.frameworks
 
 SECONDS = 5.0
 fuzzed = settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=2 * settings().max_examples,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 

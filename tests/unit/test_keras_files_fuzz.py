@@ -108,7 +108,7 @@ def survives(path: Path) -> None:
 
 FUZZ = settings(
     deadline=None,
-    max_examples=60,
+    max_examples=settings().max_examples,  # 60, or as many as the profile says
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
