@@ -80,8 +80,8 @@ def dequantize(
         for slot in layer.tensors.keys() - kept:
             del tree.datasets[layer.tensors[slot]]
             tree.store.pop(layer.tensors[slot], None)
-        if SLOT in kept:
-            kept = _as_kernel(tree, kept)
+        if "bias" in kept or SLOT in kept:
+            kept = _as_unquantised(tree, kept)
         tree.layers[index] = replace(
             layer, tensors=kept, config={**layer.config, "dtype": "float32"}
         )
@@ -92,22 +92,22 @@ def dequantize(
     return made
 
 
-def _as_kernel(tree: NamedTree, tensors: Mapping[str, str]) -> dict[str, str]:
-    """Call the numbers the kernel, before the bias, as the layer without quantisation does."""
-    old = tensors[SLOT]
-    new = f"{old.removesuffix(SLOT)}kernel"
+def _as_unquantised(tree: NamedTree, tensors: Mapping[str, str]) -> dict[str, str]:
+    """Call the numbers the kernel, and put them before the bias, as in the layer itself."""
+    slot = SLOT if SLOT in tensors else "kernel"
+    old = tensors[slot]
+    new = f"{old.removesuffix(slot)}kernel"
     bias = tensors.get("bias")
     for found in (tree.datasets, tree.store):
-        items = {name: path for name, path in found.items() if name != old}
-        path = found.get(old)
+        names = [new if name == old else name for name in found]
+        if bias in names and new in names and names.index(bias) < names.index(new):
+            names.remove(new)
+            names.insert(names.index(bias), new)
+        values = {new if name == old else name: path for name, path in found.items()}
         found.clear()
-        for name, other in items.items():
-            if name == bias and path is not None:
-                found[new] = path
-            found[name] = other
-        if path is not None:
-            found.setdefault(new, path)
-    return {"kernel": new, **{slot: one for slot, one in tensors.items() if slot != SLOT}}
+        found.update((name, values[name]) for name in names)
+    others = {name: one for name, one in tensors.items() if name != slot}
+    return {"kernel": new, **others}
 
 
 def _calibrated(

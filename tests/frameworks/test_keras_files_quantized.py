@@ -3,8 +3,11 @@
 The layer itself is the judge: what is read as numbers computes what the quantised layer computes.
 """
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
@@ -104,7 +107,7 @@ def test_numbers_compute_what_the_quantised_layer_computes(
             "codes of quantised layers are given as the numbers they mean: 'd'."
         )
         names = [weight.path.partition("/")[2] for weight in plain.weights]
-        assert set(names) == set(found.manifest.tensors)
+        assert list(found.manifest.tensors) == names
         assert {spec.dtype.name for spec in found.manifest} == {"float32"}
         plain.set_weights([found.read(one) for one in names])
     expected = model.predict(x, verbose=0)
@@ -297,6 +300,56 @@ def test_conversion_by_kind_refuses_codes_and_names_the_scheme(tmp_path: Path) -
         converter.convert(found, tmp_path / "m.safetensors")
     with converter.open(tmp_path / "m.safetensors") as written:
         assert np.array_equal(written.read("d.weight"), kernel.T)
+
+
+def test_numbers_of_a_network_come_in_the_order_of_the_network(tmp_path: Path) -> None:
+    def build(scheme: str | None) -> keras.Model:
+        model = keras.Sequential(
+            [
+                keras.Input((6,)),
+                layers.Dense(7, name="a"),
+                layers.Dense(8, use_bias=False, name="b"),
+                layers.Dense(9, name="c"),
+            ]
+        )
+        for layer in model.layers if scheme is not None else ():
+            layer.quantize(scheme)
+        return model
+
+    build("int8").save(tmp_path / "m.keras")
+    expected = [weight.path.partition("/")[2] for weight in build(None).weights]
+    with converter.open(tmp_path / "m.keras", dequantize=True) as found:
+        assert list(found.manifest.tensors) == expected
+
+
+def test_the_commands_dequantise(tmp_path: Path) -> None:
+    quantised("einsum", BLOCKS).save(tmp_path / "m.keras")
+    target = tmp_path / "m.safetensors"
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "converter", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    codes = json.loads(run("inspect", tmp_path / "m.keras", "--json").stdout)
+    numbers = json.loads(run("inspect", tmp_path / "m.keras", "--dequantize", "--json").stdout)
+    assert [one["dtype"] for one in codes["tensors"]] != ["float32"] * 2
+    assert [(one["dtype"], one["shape"]) for one in numbers["tensors"]] == [
+        ("float32", [6, 2, 5]),
+        ("float32", [2, 5]),
+    ]
+    refused = run("plan", tmp_path / "m.keras", "--to", "torch")
+    assert refused.returncode == 2
+    assert "read its values as float32 with --dequantize" in refused.stderr
+    assert run("plan", tmp_path / "m.keras", "--to", "torch", "--dequantize").returncode == 0
+    assert run("convert", tmp_path / "m.keras", target, "--dequantize").returncode == 0
+    with (
+        converter.open(target) as written,
+        converter.open(tmp_path / "m.keras", dequantize=True) as source,
+    ):
+        values = [source.read(name).size for name in source.manifest.tensors]
+        assert sorted(written.read(name).size for name in written.manifest.tensors) == sorted(
+            values
+        )
 
 
 def test_there_must_be_something_to_make_numbers_of(tmp_path: Path) -> None:
