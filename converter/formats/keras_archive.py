@@ -26,6 +26,7 @@ from converter.formats.wording import cannot_read
 from converter.formats.zip_archive import ZipArchive
 
 WEIGHTS = "model.weights.h5"
+PICKLED = "model.weights.npz"  # Source: keras 3.15.1 saving_lib.NpzIOStore
 METADATA = "metadata.json"
 
 
@@ -60,6 +61,11 @@ class KerasArchive(KerasStoreCheckpoint):
             raise
 
     def _read(self, given: Architecture | None) -> None:
+        if WEIGHTS not in self._archive.members and PICKLED in self._archive.members:
+            raise UnsupportedFileError(
+                cannot_read(self.path, f"its weights are '{PICKLED}', a pickle in each array"),
+                hint="load it with Keras and save it again: it writes HDF5 by default",
+            )
         if WEIGHTS not in self._archive.members:
             raise UnsupportedFileError(
                 cannot_read(self.path, f"it has no member '{WEIGHTS}'"),

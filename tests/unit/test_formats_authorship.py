@@ -202,6 +202,17 @@ class TestKeras:
             converter.convert(tmp_path / "a.safetensors", tmp_path / name, like=like)
             assert writer_of(tmp_path / name).startswith(f"{ours}, in the form of Keras 3"), name
 
+    def test_weights_that_are_pickles_in_arrays_are_refused_with_the_way_out(self, tmp_path):
+        from keras.src.saving import saving_lib
+
+        with (tmp_path / "a.keras").open("wb") as file:
+            saving_lib._save_model_to_fileobj(self.model(), file, "npz")
+        with pytest.raises(converter.UnsupportedFileError) as error:
+            open_checkpoint(tmp_path / "a.keras")
+        assert error.value.summary == (
+            "cannot read 'a.keras': its weights are 'model.weights.npz', a pickle in each array"
+        )
+
     def test_functions_in_a_file_are_said_and_not_run(self, tmp_path):
         for name in ("a.keras", "a.h5"):
             self.model(self.keras.layers.Lambda(lambda x: x, name="l")).save(tmp_path / name)
