@@ -246,6 +246,7 @@ def validate(
     mapping: Mapping | str | None = None,
     seed: int = 0,
     like: object = None,
+    architecture: str | os.PathLike[str] | None = None,
     mapping_folders: Paths = (),
     levels: Sequence[str] = (),
     rtol: float | None = None,
@@ -266,20 +267,18 @@ def validate(
         keras: What builds the Keras model: a factory, or a live model to be filled. Not needed for
             ``.keras`` files and for architectures of the library.
         torch: What builds the PyTorch module; not needed for architectures of the library.
-        inputs: Inputs to run on: arrays by Keras input name, or a file of arrays, images or token
-            ids; random by default.
+        inputs: Arrays by Keras input name, or a file of them, of images or of ids; else random.
         mapping: As in :func:`plan`.
         seed: Of the random inputs and weights.
         like: For a ``get_weights()`` list: the model that gives it names.
+        architecture: As in :func:`open`, for the side that needs it.
         mapping_folders: Further folders that hold mappings.
         levels: Which of ``mapping``, ``structure``, ``values``, ``outputs-random`` and ``outputs``
             to run; by default the strongest that can be run, and the first two.
         rtol: Relative difference of an element that is allowed, in the place of the noise floor.
         atol: Absolute difference of an element that is allowed, likewise.
-        control_seconds: How long comparisons with plans broken on purpose may take, in seconds; 0
-            for none.
-        keras_backend: Run the Keras side in a process of its own on ``torch``, ``tensorflow`` or
-            ``jax``.
+        control_seconds: How long plans broken on purpose may take, in seconds; 0 for none.
+        keras_backend: Run Keras in a process of its own on ``torch``, ``tensorflow`` or ``jax``.
         keras_python: The interpreter of that process, by default this one.
 
     Raises:
@@ -299,10 +298,35 @@ def validate(
         control_seconds=control_seconds,
         keras_process=(keras_backend, keras_python),
     )
-    with open(source, like=like) as first, open(target, like=like) as second:
+    with (
+        _open_side(source, like, architecture) as first,
+        _open_side(target, like, architecture) as second,
+    ):
         return validate_checkpoints(
             first, second, factories={"keras": keras, "torch": torch}, asked=asked
         )
+
+
+def _open_side(source: object, like: object, architecture: object) -> Checkpoint:
+    """Open one side of a comparison, with the architecture where it needs one.
+
+    Raises:
+        UsageError: If its arrays have no names.
+    """
+    found = open(source, like=like)
+    is_bare = found.manifest.family == "keras" and all(
+        layer.class_name is None for layer in found.manifest.layers
+    )
+    if architecture is not None and (is_bare or is_nameless(found.manifest)):
+        found.close()
+        found = open(source, like=like, architecture=_path(architecture))
+    if is_nameless(found.manifest):
+        found.close()
+        raise UsageError(
+            f"cannot compare {found.label}: its arrays have no names",
+            hint="say whose get_weights() they are (--architecture model.keras)",
+        )
+    return found
 
 
 def default_family(

@@ -24,12 +24,12 @@ from converter.validation.models import live_model
 from converter.validation.outcomes import LEVELS, Level, LevelName, Verdict
 from converter.validation.plan_values import compare_by_plan
 from converter.validation.randomised import random_weights
-from converter.validation.report import Report, worst
+from converter.validation.report import Report, Row, worst
 from converter.validation.requirements import unmet_requirements
 from converter.validation.structure import Structure, structure_of
 from converter.validation.telling import NOT_ASKED, outputs_text
 from converter.validation.validate import compare_sides
-from converter.validation.values import compare_values
+from converter.validation.values import compare_headers, compare_values
 
 _CANNOT_RUN = "nothing says how to build the PyTorch module (--torch)"
 
@@ -83,21 +83,35 @@ def validate_checkpoints(
 
 def _alike(first: Checkpoint, second: Checkpoint, family: Family, asked: Asked) -> Report:
     """Compare two checkpoints of one family: there is nothing to map."""
-    name = "Keras" if family == "keras" else "PyTorch"
-    report = compare_values(first, second)
-    sentence = "every tensor bit for bit" if not report.rows else f"{len(report.rows)} differ"
-    why = f"both are {name} checkpoints"
+    why = f"both are {'Keras' if family == 'keras' else 'PyTorch'} checkpoints"
     refused = [one for one in asked.levels if one not in ("structure", "values")]
     if refused:
         raise UsageError(
             f"cannot run level '{refused[0]}': {why}", hint="compare them by --level values"
         )
+    wrong = compare_headers(first, second)
+    count = max(len(first.manifest), len(second.manifest))
+    found = {
+        "structure": Level("structure", "fail" if wrong else "pass", _alike_text(wrong, count))
+    }
+    if asked.levels and "values" not in asked.levels:
+        report = Report("structure", wrong, count)
+    else:
+        report = compare_values(first, second)
+        bad = len(report.rows) - len(wrong)
+        told = f"{bad} differ in bits" if bad else "every one on both sides is equal, bit for bit"
+        found["values"] = Level("values", "fail" if bad else "pass", told)
     levels = [
-        Level("values", report.verdict, sentence) if one == "values" else Level(one, "not run", why)
+        found.get(one) or Level(one, "not run", NOT_ASKED if asked.levels else why)
         for one in LEVELS
-        if one != "structure"
     ]
     return replace(report, levels=tuple(levels))
+
+
+def _alike_text(wrong: Sequence[Row], count: int) -> str:
+    if not wrong:
+        return f"{count} tensors of the same names, shapes and dtypes"
+    return f"{len(wrong)} tensors are on one side only, or of another shape or dtype"
 
 
 class _Validation:
@@ -289,8 +303,10 @@ class _Validation:
         if not ran:
             level = [name for name in LEVELS if name in wanted][-1]
             is_right = self._structure.plan is not None and not structure_rows
-            count = len(self._keras.manifest) if is_right else len(structure_rows)
-            return Report(level, structure_rows, max(1, count), levels=tuple(levels))
+            settings = {"keras_side": self._keras.label, "torch_side": self._torch.label}
+            count = len(self._keras.manifest)
+            kept: LevelName = level if is_right else "structure"
+            return Report(kept, structure_rows, count, settings=settings, levels=tuple(levels))
         base = reports[ran[-1]]
         rows = list(structure_rows)
         notices: list[str] = []

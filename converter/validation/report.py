@@ -89,7 +89,8 @@ class Row:
     def line(self) -> str:
         """Return the row as one line of text."""
         name = self.name if self.name == self.other else f"{self.name} / {self.other}"
-        parts = [f"{self.verdict:<4}  {name}  {shape_or_scalar(self.shape)}"]
+        is_known = bool(self.shape) or self.error is not None
+        parts = [f"{self.verdict:<4}  {name}", *([shape_or_scalar(self.shape)] if is_known else [])]
         if self.error is not None:
             parts.append(f"relative L2 {self.error:.2e}")
         if self.floor is not None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping as Dict
 from dataclasses import dataclass
 from pathlib import Path
 
-from converter.errors import ConverterError, MappingError, PlanError, Problem
+from converter.errors import ConverterError, PlanError, Problem
 from converter.formats.base import Checkpoint
 from converter.formats.model_config import read_sizes
 from converter.mapping import library
@@ -31,7 +31,7 @@ class Structure:
         mapping: The mapping, or ``None`` for conversion by kind.
         plan: Keras to PyTorch, or ``None`` where the two do not fit.
         levels: Mapping and structure.
-        rows: A failing row for each problem.
+        rows: A failing row for each problem, also where the mapping is a guess.
         is_guess: Whether nobody named the mapping and none of the library covers the checkpoint:
             that layers do not pair by their names is then no difference of the models.
     """
@@ -91,7 +91,7 @@ def structure_of(
         plan = None
         problems += error.problems
         second = _misfit(error, is_guess=is_guess)
-    rows = () if is_guess and plan is None else tuple(_row(one) for one in problems)
+    rows = tuple(_row(one) for one in problems)
     return Structure(known, plan, (first, second), rows, is_guess)
 
 
@@ -101,8 +101,6 @@ def _mapping_level(mapping: Mapping | None, request: Request, problems: list[Pro
     rules = "" if mapping is None else f"{len(mapping.rules)} rules, "
     if problems:
         return Level("mapping", "fail", f"{name}: {len(problems)} problems")
-    laws = Counter(str(slot.operation) for one in request.pairings for slot in one.kind.slots)
-    del laws["None"]
     return Level("mapping", "pass", f"{name}: {rules}{_plural(count, 'layer')} paired")
 
 
@@ -141,6 +139,3 @@ def _not_injective(pairings: tuple[Pairing, ...]) -> list[Problem]:
 
 def _plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-__all__ = ["MappingError", "Structure", "known_mapping", "structure_of"]

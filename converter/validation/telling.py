@@ -46,7 +46,9 @@ def heading(report: Report) -> str:
     is_run = report.level.startswith("outputs")
     what = _plural(report.compared, "output" if is_run else "tensor")
     if report.level in ("mapping", "structure"):
-        return f"{report.verdict}: {what}, no value compared{_bad(report)}"
+        problems = _plural(len(report.rows), "problem")
+        told = f"{problems} of names, shapes and kinds" if report.rows else what
+        return f"{report.verdict}: {told}, no value compared"
     return f"{report.verdict}: {what} compared{_bad(report) or _distance(report, is_run=is_run)}"
 
 

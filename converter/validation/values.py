@@ -6,6 +6,7 @@ that a conversion is right: two wrongs that undo each other pass. For that, outp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -14,6 +15,8 @@ from converter.errors import shape_text
 from converter.formats.base import Checkpoint
 from converter.tensors.dtype import Array
 from converter.validation.compare import compare
+from converter.validation.histograms import histogram
+from converter.validation.outcomes import Histogram
 from converter.validation.report import Report, Row
 
 _BLOCK_BYTES = 1 << 24
@@ -42,7 +45,30 @@ def compare_values(
     if len(families) > 1:
         notices.append("One checkpoint has Keras names and the other PyTorch names.")
     settings = {"first": first.label, "second": second.label}
-    return Report("values", tuple(rows), len(chosen), tuple(notices), settings)
+    shown = _histogram(first, second, rows)
+    return Report("values", tuple(rows), len(chosen), tuple(notices), settings, histogram=shown)
+
+
+def _histogram(first: Checkpoint, second: Checkpoint, rows: list[Row]) -> Histogram | None:
+    """Return how the values of the tensor that differs most are distributed."""
+    measured = [row for row in rows if row.error is not None and not math.isnan(row.error)]
+    if not measured:
+        return None
+    name = max(measured, key=lambda row: row.error or 0.0).name
+    try:
+        return histogram(name, first.read(name), second.read(name))
+    finally:
+        first.release(name)
+        second.release(name)
+
+
+def compare_headers(first: Checkpoint, second: Checkpoint) -> tuple[Row, ...]:
+    """Return a row for each tensor that only one checkpoint has, or has in another shape or dtype.
+
+    No value is read.
+    """
+    names = dict.fromkeys(_all_names(first, second))
+    return tuple(row for name in names if (row := _header_row(first, second, name)) is not None)
 
 
 def _all_names(first: Checkpoint, second: Checkpoint) -> Iterator[str]:
@@ -50,8 +76,7 @@ def _all_names(first: Checkpoint, second: Checkpoint) -> Iterator[str]:
     yield from second.manifest.tensors
 
 
-def _row(first: Checkpoint, second: Checkpoint, name: str) -> Row | None:
-    """Return what is wrong with one tensor, or ``None``."""
+def _header_row(first: Checkpoint, second: Checkpoint, name: str) -> Row | None:
     one, two = first.manifest.tensors.get(name), second.manifest.tensors.get(name)
     if one is None or two is None:
         spec = one or two
@@ -61,8 +86,16 @@ def _row(first: Checkpoint, second: Checkpoint, name: str) -> Row | None:
         note = f"{shape_text(one.shape)} and {shape_text(two.shape)}"
         return Row(name, name, "fail", one.shape, note=note)
     if one.dtype != two.dtype:
-        note = f"{one.dtype} and {two.dtype}"
-        return Row(name, name, "fail", one.shape, note=note)
+        return Row(name, name, "fail", one.shape, note=f"{one.dtype} and {two.dtype}")
+    return None
+
+
+def _row(first: Checkpoint, second: Checkpoint, name: str) -> Row | None:
+    """Return what is wrong with one tensor, or ``None``."""
+    wrong = _header_row(first, second, name)
+    if wrong is not None:
+        return wrong
+    one = first.manifest[name]
     a, b = first.read(name), second.read(name)
     try:
         different = _different_elements(a, b)
