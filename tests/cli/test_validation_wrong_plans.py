@@ -1,4 +1,4 @@
-"""A wrong plan never exits 0: names, shapes and dtypes are right in all of these, not the values."""
+"""A wrong plan never exits 0: names, shapes and dtypes are right in all of these."""
 
 from __future__ import annotations
 
