@@ -1,0 +1,109 @@
+"""The Keras side in a process of its own: the same answers, other backends, clear endings."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.validation_pair import NETWORK, keras_network
+
+import converter
+from converter.errors import UsageError
+from converter.validation.keras_process import ChildKeras, Opening, Process
+from converter.validation.keras_side import LiveKeras
+
+pytestmark = [
+    pytest.mark.frameworks,
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't:DeprecationWarning"),
+]
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("process")
+    keras_network().save(folder / "net.keras")
+    converter.convert(folder / "net.keras", folder / "net.safetensors")
+    (folder / "network.py").write_text(NETWORK)
+    return folder
+
+
+@pytest.mark.long
+def test_a_child_answers_as_the_live_model_does(saved: Path) -> None:
+    model = keras_network()
+    live = LiveKeras(model)
+    child = ChildKeras(Process("torch"), Opening("net", saved / "net.keras"))
+    try:
+        assert replace(child.facts, name="") == replace(live.facts, name="")
+        assert [(one.name, one.shape) for one in child.manifest] == [
+            (one.name, one.shape) for one in live.manifest
+        ]
+        given = {"image": np.random.default_rng(0).random((3, 12, 15, 3), dtype=np.float32)}
+        before = child.run(given)
+        assert list(before) == list(live.run(given))
+        doubled = {name: array * 2 for name, array in live.arrays().items()}
+        child.load(doubled)
+        live.load(doubled)
+        after = child.run(given)
+        for name, array in live.run(given).items():
+            assert not np.array_equal(before[name], after[name])
+            assert np.allclose(after[name], array, rtol=1e-5)
+        with pytest.raises(UsageError, match="cannot run the Keras model"):
+            child.run({"image": np.zeros((1, 2, 2, 3), np.float32)})
+        assert list(child.run(given)) == list(before)  # it lives on
+    finally:
+        child.close()
+
+
+@pytest.mark.parametrize("backend", ["torch", "tensorflow", "jax"])
+def test_outputs_on_each_backend_that_is_installed(saved: Path, backend: str) -> None:
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    report = converter.validate(
+        saved / "net.keras",
+        saved / "net.safetensors",
+        torch=f"{saved / 'network.py'}:Twin",
+        levels=["outputs-random", "outputs"],
+        keras_backend=backend,
+    )
+    assert report.verdict == "pass", report.lines()
+    assert report.settings["backend"] == backend
+    assert {one.name: one.status for one in report.levels}["outputs-random"] == "pass"
+
+
+def test_a_backend_or_an_interpreter_that_is_not_there_is_told(saved: Path) -> None:
+    files = saved / "net.keras", saved / "net.safetensors"
+    built = {"torch": f"{saved / 'network.py'}:Twin"}
+    if importlib.util.find_spec("jax") is None:
+        with pytest.raises(UsageError, match="cannot run Keras on 'jax': jax is not installed"):
+            converter.validate(*files, **built, keras_backend="jax")
+    with pytest.raises(UsageError, match="there is no interpreter 'no/python'"):
+        converter.validate(*files, **built, keras_python="no/python")
+    with pytest.raises(UsageError, match="cannot run Keras on 'mxnet'"):
+        converter.validate(*files, **built, keras_backend="mxnet")
+
+
+def test_a_child_that_dies_says_what_it_said(tmp_path: Path) -> None:
+    script = tmp_path / "python"
+    script.write_text(f"#!{sys.executable}\nimport sys\nsys.exit('there is no Keras in here')\n")
+    script.chmod(0o755)
+    with pytest.raises(UsageError) as raised:
+        ChildKeras(Process("torch", str(script)), Opening("net.keras", tmp_path / "net.keras"))
+    assert str(raised.value) == (
+        "cannot run net.keras: the process of the Keras side ended\n"
+        "  said  there is no Keras in here"
+    )
+
+
+def test_a_live_model_stays_in_its_process(saved: Path) -> None:
+    with pytest.raises(UsageError, match="cannot run a live Keras model on another backend"):
+        converter.validate(
+            keras_network(),
+            saved / "net.safetensors",
+            torch=f"{saved / 'network.py'}:Twin",
+            keras_backend="torch",
+        )
