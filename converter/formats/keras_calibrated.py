@@ -107,8 +107,9 @@ def kernel_shape(flat: Shape, config: Mapping[str, Any]) -> Shape | None:
     axes = inputs.rpartition(",")[2]
     known = math.prod(sizes[axis] for axis in axes if axis in sizes)
     open_axes = [axis for axis in axes if axis not in sizes]
-    if len(open_axes) > 1 or not axes or math.prod(flat) % known:
+    if not axes or math.prod(flat) % known:
         return None
+    # Of several open axes each gets the whole, which then is too much.
     sizes.update(dict.fromkeys(open_axes, math.prod(flat) // known))
     shape = tuple(sizes[axis] for axis in axes)
     return shape if math.prod(shape) == math.prod(flat) else None

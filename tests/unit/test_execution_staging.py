@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -227,13 +229,33 @@ def test_read_only_file_system(tmp_path):
     assert caught.value.summary == "cannot write 'new.bin': the file system is read-only"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_folder_without_permission(tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(WriteError) as caught:
-        write(tmp_path / "new.bin", "new")
-    tmp_path.chmod(0o700)
-    assert caught.value.summary == "cannot write 'new.bin': the folder may not be written to"
+@pytest.fixture
+def nobody():
+    """Let the test run as a user whom permissions bind, as they do not bind root."""
+    is_root = os.geteuid() == 0
+    importlib.import_module("filelock")  # imported when it is used, from where nobody may read
+    if is_root:
+        os.seteuid(65534)
+    yield
+    if is_root:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("has_old", [False, True])
+def test_folder_without_permission(nobody, has_old):
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to others
+        folder = Path(name)
+        target = folder / "new.bin"
+        if has_old:
+            target.write_text("old")
+        folder.chmod(0o500)
+        try:
+            with pytest.raises(WriteError) as caught:
+                write(target, "new", force=True)
+        finally:
+            folder.chmod(0o700)
+        assert caught.value.summary == ("cannot write 'new.bin': the folder may not be written to")
+        assert [path.read_text() for path in folder.iterdir()] == ["old"] * has_old
 
 
 def test_second_writer_is_told_at_once(tmp_path):
