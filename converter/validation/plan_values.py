@@ -29,6 +29,7 @@ from converter.validation.report import Report, Row
 
 BLOCK_BYTES = 1 << 24
 _WHOLE_BYTES = 1 << 28  # up to here a tensor that differs is measured too, not only counted
+_RESIDENT_BYTES = 1 << 26
 _ROUNDINGS = 4.0
 
 
@@ -83,7 +84,7 @@ def _compared(step: Step, source: Checkpoint, target: Checkpoint) -> _Outcome:
             return _Outcome(len(step.sources))
         others = [target.read(name) for name in step.targets]
         if step.law is Law.EXACT:
-            return _bits(step, arrays, others)
+            return _bits(step, arrays, others, _Pages(step, source, target))
         return _representatives(step, arrays, others)
     except OperationError as error:
         return _Outcome(1, _row(step, arrays, None, error.summary))
@@ -95,22 +96,53 @@ def _compared(step: Step, source: Checkpoint, target: Checkpoint) -> _Outcome:
             target.release(name)
 
 
-def _bits(step: Step, arrays: Sequence[Array], others: Sequence[Array]) -> _Outcome:
+class _Pages:
+    """Pages of mapped files that were read: given back now and then, so that few are resident."""
+
+    def __init__(self, step: Step, source: Checkpoint, target: Checkpoint) -> None:
+        self._step, self._source, self._target = step, source, target
+        self._read = 0
+
+    def have_been_read(self, nbytes: int) -> None:
+        self._read += nbytes
+        if self._read < _RESIDENT_BYTES:
+            return
+        self._read = 0
+        for name in self._step.sources:
+            self._source.release(name)
+        for name in self._step.targets:
+            self._target.release(name)
+
+
+def _bits(step: Step, arrays: Sequence[Array], others: Sequence[Array], pages: _Pages) -> _Outcome:
     flat = [np.ascontiguousarray(other).reshape(-1) for other in others]
     different = 0
     for block in step.operation.stream(arrays, BLOCK_BYTES):
         one = np.ascontiguousarray(block.array).reshape(-1)
         two = flat[block.target][block.start : block.start + one.size]
-        if one.dtype != two.dtype or one.tobytes() != two.tobytes():
+        if not _same_bits(one, two):
             different += _different(one, two)
+        pages.have_been_read(max(one.nbytes, BLOCK_BYTES))
     if not different:
         return _Outcome(len(others))
     total = sum(other.size for other in others)
     note = f"{different:,} of {total:,} elements differ in bits"
     if sum(other.nbytes for other in others) > _WHOLE_BYTES:
-        return _Outcome(len(others), _row(step, arrays, None, note))
+        return _Outcome(len(others), _row(step, others, None, note))
     made = step.operation.apply(arrays)
     return _measured(step, list(zip(made, others, strict=True)), note)
+
+
+def _same_bits(one: Array, two: Array) -> bool:
+    if one.dtype != two.dtype or one.size != two.size:
+        return False
+    wide = one.nbytes - one.nbytes % 8
+    first, second = one.view(np.uint8), two.view(np.uint8)
+    return bool(
+        np.array_equal(first[wide:], second[wide:])
+        # Eight bytes at once: an eighth of the comparisons.
+        and np.array_equal(first[:wide].view(np.uint64), second[:wide].view(np.uint64))
+    )
 
 
 def _different(one: Array, two: Array) -> int:
