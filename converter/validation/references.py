@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+_OTHERS = "--keras-backend runs it on another one"
+
 
 def wrong_references(model: Any) -> Iterator[str]:
     """Yield a sentence for each layer that the installed Keras is known to compute wrongly."""
@@ -22,17 +24,18 @@ def wrong_references(model: Any) -> Iterator[str]:
         if name.startswith("AveragePooling") and _pads_unevenly(layer, layer.pool_size):
             yield (
                 f"'{layer.name}' is an {name} that pads more on one side: Keras {keras.__version__}"
-                " on the torch backend averages over copies of the border there, and is wrong."
+                " on the torch backend averages over copies of the border there, and is wrong; "
+                f"{_OTHERS}."
             )
         elif "Transpose" in name and version < (3, 15) and _crops_unevenly(layer):
             yield (
                 f"'{layer.name}' is a {name} with padding 'same': Keras {keras.__version__} on the "
-                "torch backend shifts its output by one, and is wrong."
+                f"torch backend shifts its output by one, and is wrong; {_OTHERS}."
             )
         elif getattr(layer, "interpolation", None) == "bicubic":
             yield (
                 f"'{layer.name}' interpolates bicubically: the torch backend of Keras uses another "
-                "coefficient (-0.75) than the other backends (-0.5)."
+                f"coefficient (-0.75) than the other backends (-0.5); {_OTHERS}."
             )
 
 

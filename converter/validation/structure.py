@@ -28,12 +28,13 @@ class Structure:
     """What names, shapes and dtypes show.
 
     Attributes:
-        mapping: The mapping, or ``None`` for conversion by kind.
+        mapping: The mapping, or ``None`` for conversion by kind, and where one was found that does
+            not fit.
         plan: Keras to PyTorch, or ``None`` where the two do not fit.
         levels: Mapping and structure.
         rows: A failing row for each problem, also where the mapping is a guess.
-        is_guess: Whether nobody named the mapping and none of the library covers the checkpoint:
-            that layers do not pair by their names is then no difference of the models.
+        is_guess: Whether nobody named the mapping: that names do not pair is then no difference of
+            the models.
     """
 
     mapping: Mapping | None
@@ -70,7 +71,7 @@ def structure_of(
         MappingError: If the mapping that was named cannot be used, or several fit.
     """
     known = known_mapping(keras, mapping, folders)
-    is_guess = known is None and mapping is None
+    is_guess = mapping is None
     source = Side("keras", keras.manifest.of_family("keras"), label=keras.label)
     target = Side("torch", torch.manifest.of_family("torch"), label=torch.label)
     wanted = known if known is not None else BY_KIND
@@ -90,8 +91,10 @@ def structure_of(
     except PlanError as error:
         plan = None
         problems += error.problems
-        second = _misfit(error, is_guess=is_guess)
+        second = _misfit(error, known, is_guess=is_guess)
     rows = tuple(_row(one) for one in problems)
+    if plan is None and is_guess:
+        known = None  # what it says about inputs and outputs is about another module
     return Structure(known, plan, (first, second), rows, is_guess)
 
 
@@ -112,12 +115,13 @@ def _sides_text(keras: Checkpoint, torch: Checkpoint, plan: Plan | None) -> str:
     return f"{len(keras.manifest)} Keras and {len(torch.manifest)} PyTorch tensors: {counted}"
 
 
-def _misfit(error: ConverterError, *, is_guess: bool) -> Level:
+def _misfit(error: ConverterError, mapping: Mapping | None, *, is_guess: bool) -> Level:
     problems = getattr(error, "problems", ())
     kinds = Counter(one.kind for one in problems)
     counted = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or error.summary
     if is_guess:
-        return Level("structure", "not run", f"no mapping pairs these names (by kind: {counted})")
+        name = "by kind" if mapping is None else mapping.name
+        return Level("structure", "not run", f"no mapping pairs these names ({name}: {counted})")
     return Level("structure", "fail", counted)
 
 

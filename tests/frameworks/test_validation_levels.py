@@ -238,3 +238,20 @@ def test_names_that_do_not_pair_are_no_fault_where_outputs_are_compared() -> Non
     assert alone.verdict == "fail"
     assert {"0.bn.bias", "conv/kernel"} <= {row.name for row in alone.rows}
     assert alone.lines()[0] == "fail: 31 problems of names, shapes and kinds, no value compared"
+
+
+def test_a_mapping_that_was_only_found_is_no_fault_either(tmp_path: Path) -> None:
+    """It covers the Keras side; the module is somebody's own, with names of its own."""
+    rules = [["conv2d", "conv"], ["batch_norm", "bn"], ["conv2d", "other"], ["dense", "head"]]
+    rules += [["dense", "square"], ["dense", "second"]]
+    rows = ", ".join(f'["{kind}", "{layer}", "theirs.{layer}"]' for kind, layer in rules)
+    rows += ', ["dense_after_flatten", "hidden", "theirs.hidden", { sizes = { c = 6 } }]'
+    text = f'schema = 1\nname = "own"\nkeras = "a"\ntorch = "b"\nrules = [{rows}]\n'
+    (tmp_path / "own.toml").write_text(text)
+    model = keras_network()
+    report = converter.validate(model, twin(model), mapping_folders=[tmp_path / "own.toml"])
+    assert report.verdict == "pass", report.lines()
+    assert report.levels[1].sentence.startswith("no mapping pairs these names (own: ")
+    named = converter.validate(model, twin(model), mapping=str(tmp_path / "own.toml"))
+    assert named.verdict == "fail"
+    assert named.level == "structure"

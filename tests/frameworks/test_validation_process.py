@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
-from support.validation_pair import NETWORK, keras_network
+from support.validation_pair import NETWORK, keras_network, randomise
 
 import converter
 from converter.errors import UsageError
@@ -107,3 +109,46 @@ def test_a_live_model_stays_in_its_process(saved: Path) -> None:
             torch=f"{saved / 'network.py'}:Twin",
             keras_backend="torch",
         )
+
+
+POOL = """
+import torch
+from torch import nn
+
+
+class Pool(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 3, 1)
+
+    def forward(self, x):
+        x = self.conv(x)
+        pad = lambda one: nn.functional.pad(one, (0, 1, 0, 1))
+        total = nn.functional.avg_pool2d(pad(x), 3, 2)
+        return total / nn.functional.avg_pool2d(pad(torch.ones_like(x)), 3, 2)
+"""
+TENSORFLOW = os.environ.get("WEIGHTFERRY_TENSORFLOW_PYTHON")
+
+
+def pooling(folder: Path) -> tuple[Path, Path, str]:
+    layers = keras.layers
+    image = keras.Input((8, 8, 2))
+    pool = layers.AveragePooling2D(3, 2, padding="same", name="pool")
+    model = randomise(keras.Model(image, pool(layers.Conv2D(3, 1, name="conv")(image))))
+    model.save(folder / "pool.keras")
+    converter.convert(folder / "pool.keras", folder / "pool.safetensors")
+    (folder / "pool.py").write_text(POOL)
+    return folder / "pool.keras", folder / "pool.safetensors", f"{folder / 'pool.py'}:Pool"
+
+
+@pytest.mark.skipif(TENSORFLOW is None, reason="WEIGHTFERRY_TENSORFLOW_PYTHON names no interpreter")
+def test_tensorflow_in_another_environment_is_right_where_keras_on_torch_is_not(tmp_path) -> None:
+    first, second, factory = pooling(tmp_path)
+    wrong = converter.validate(first, second, torch=factory)
+    assert wrong.verdict == "fail"
+    assert "averages over copies of the border" in wrong.notices[0]
+    right = converter.validate(
+        first, second, torch=factory, keras_backend="tensorflow", keras_python=TENSORFLOW
+    )
+    assert right.verdict == "pass", right.lines()
+    assert right.settings["backend"] == "tensorflow"
