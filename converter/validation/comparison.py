@@ -103,10 +103,12 @@ class Comparison:
         self._options = options
         self._plan = plan
         self._notices: list[str] = []
+        self._is_unsteady = False
 
     def run(self, given: Given) -> Compared:
         """Run both sides and judge every output; see :class:`Compared`."""
         self._notices = list(self._keras.facts.wrong_references)
+        self._is_unsteady = False
         arrays = self._inputs(given)
         expected = self._keras.run(arrays)
         found = self._run_torch(arrays)
@@ -157,7 +159,7 @@ class Comparison:
         sentence, is_random = unsteadiness(
             self._run_torch, arrays, found, side="The PyTorch side", is_half=is_half(self._module)
         )
-        self._notices += [sentence] if sentence else []
+        self._note_unsteady(sentence)
         typical = dict.fromkeys(found, TYPICAL_FLOOR)
         if is_random or not self._options.measure_noise:
             # Its distance from itself would be that of the randomness, and excuse anything.
@@ -185,7 +187,11 @@ class Comparison:
             side="The Keras side",
             is_half=is_half(self._module),
         )
+        self._note_unsteady(sentence)
+
+    def _note_unsteady(self, sentence: str) -> None:
         if sentence:
+            self._is_unsteady = True
             self._notices.append(sentence)
 
     def _sides(
@@ -221,6 +227,8 @@ class Comparison:
         told = divergence(actual, reference, (f"{name} {note}" if note else name, other))
         if told is not None:
             row = replace(row, kl=told[0], agreement=told[1])
+        if self._is_unsteady:
+            row = replace(row, verdict=worst([row.verdict, "warn"]))
         if note:
             weak: Verdict = "warn" if note == NOTE_SATURATED else row.verdict
             notes = "; ".join(part for part in (row.note, note) if part)
