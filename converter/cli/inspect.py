@@ -10,11 +10,17 @@ from converter.cli import options
 from converter.cli.failures import reporting
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from converter.cli import schema
     from converter.formats.base import Checkpoint
+    from converter.inspection.inventory import Entry
+    from converter.inspection.statistics import Statistics
 
 EXAMPLES = (
     "converter inspect model.keras",
+    "converter inspect model.keras --stats",
+    "converter inspect model.keras --layer conv1",
     "converter inspect weights.pth --select model_ema --json",
 )
 
@@ -26,82 +32,132 @@ def inspect(
     architecture: options.Architecture = None,
     norms: options.Norms = None,
     dequantize: options.Dequantize = False,
+    stats: Annotated[
+        bool,
+        typer.Option(
+            "--stats", help="Read every value: means, extremes, norms, what looks broken."
+        ),
+    ] = False,
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            "--layer",
+            metavar="NAME",
+            help="Print the arrays of one layer or tensor, or of all that a pattern such as "
+            "'encoder/**' chooses.",
+        ),
+    ] = None,
+    tree: Annotated[
+        bool, typer.Option("--tree", help="Layers as a tree, with the tensors of each.")
+    ] = False,
     collapsed: Annotated[
         bool, typer.Option("--collapse", help="One row for tensors that differ only in numbers.")
     ] = False,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Show the layers and tensors of a checkpoint; no value is read, no framework is needed."""
+    """Show the layers and tensors of a checkpoint; no framework is needed.
+
+    Values are read for --stats and --layer only, in bounded memory.
+    """
     with reporting(json=json, debug=debug):
         from converter import api
-        from converter.cli import render, schema
+        from converter.cli import inspect_text, render, schema
 
         with api.open(
             source, select=select, architecture=architecture, norms=norms, dequantize=dequantize
         ) as checkpoint:
-            found = describe(str(source), checkpoint)
-        if json:
-            render.line(schema.dump(found))
-        else:
-            show(found, collapsed=collapsed)
+            found = describe(str(source), checkpoint, layer=layer, stats=stats)
+            if json:
+                render.line(schema.dump(found))
+            elif layer is not None and not stats:
+                inspect_text.show_arrays(found, checkpoint)
+            else:
+                inspect_text.show(found, collapsed=collapsed, tree=tree, stats=stats)
 
 
-def describe(path: str, checkpoint: Checkpoint) -> schema.Checkpoint:
-    """Return what a checkpoint says about itself."""
+def describe(
+    path: str, checkpoint: Checkpoint, *, layer: str | None = None, stats: bool = False
+) -> schema.Checkpoint:
+    """Return what a checkpoint says about itself, and what its values say.
+
+    Args:
+        path: As the user named it.
+        checkpoint: An open checkpoint.
+        layer: Which tensors, as a layer's name, a tensor's or a pattern; all by default.
+        stats: Whether values are read.
+
+    Raises:
+        UsageError: If ``layer`` chooses no tensor.
+    """
     from converter.cli import schema
+    from converter.cli.schema_weights import Parameters
+    from converter.inspection import findings
+    from converter.inspection.inventory import count_parameters, take_inventory
 
     manifest = checkpoint.manifest
+    entries = take_inventory(manifest)
+    if layer is not None:
+        entries = _chosen(entries, layer, checkpoint.label)
+    measured: dict[str, Statistics | None] = {}
+    warnings = list(findings.by_name(manifest))
+    if stats:
+        from converter.inspection.statistics import measure_tensor
+
+        for entry in entries:
+            name = entry.spec.name
+            measured[name] = measure_tensor(checkpoint, name, entry.unit_axis)
+        warnings += findings.by_value(entries, measured)
+    totals = count_parameters(entries)
     return schema.Checkpoint(
         path=path,
         format=checkpoint.format,
         family=manifest.family,
-        nbytes=manifest.nbytes,
-        tensors=[
-            schema.Tensor(spec.name, list(spec.shape), spec.dtype.name, spec.nbytes)
-            for spec in manifest
-        ],
+        nbytes=sum(entry.spec.nbytes for entry in entries),
+        tensors=[_tensor(entry, measured) for entry in entries],
         layers=[
-            schema.Layer(layer.path, layer.class_name, dict(layer.tensors))
-            for layer in manifest.layers
+            schema.Layer(one.path, one.class_name, dict(one.tensors)) for one in manifest.layers
         ],
         ties=dict(manifest.ties),
         metadata=dict(manifest.metadata),
         notices=list(manifest.notices),
         writer=manifest.writer,
+        parameters=Parameters(
+            totals.parameters, totals.trainable, totals.not_trainable, totals.unknown
+        ),
+        warnings=warnings,
     )
 
 
-def show(found: schema.Checkpoint, *, collapsed: bool) -> None:
-    """Print a table of the tensors, and what is unusual."""
-    from converter.cli import render
-    from converter.cli.collapse import collapse
-    from converter.cli.sizes import size_text
-    from converter.errors import shape_text
+def _chosen(entries: tuple[Entry, ...], pattern: str, label: str) -> tuple[Entry, ...]:
+    from converter.errors import UsageError
+    from converter.tensors.selection import is_chosen
 
-    owners = {name: layer.class_name for layer in found.layers for name in layer.tensors.values()}
-    rows: list[tuple[str, ...]] = [
-        (tensor.name, owners.get(tensor.name) or "-", shape_text(tensor.shape), tensor.dtype)
-        for tensor in found.tensors
-    ]
-    columns = [render.Column(title) for title in ("tensor", "layer", "shape", "dtype")]
-    if not any(owners.values()):
-        rows = [(row[0], *row[2:]) for row in rows]
-        columns.pop(1)
-    family = {"keras": "Keras", "torch": "PyTorch", None: "unknown"}[found.family]
-    render.line(
-        f"{found.path}: format {found.format}, names {family}, "
-        f"{render.plural(len(found.tensors), 'tensor')}, {size_text(found.nbytes)}"
+    found = tuple(entry for entry in entries if is_chosen(entry.spec.name, pattern))
+    if not found:
+        raise UsageError(
+            f"cannot show '{pattern}': {label} has no such layer or tensor",
+            hint="'converter inspect FILE' lists them; '**' stands for any number of names",
+        )
+    return found
+
+
+def _tensor(entry: Entry, measured: Mapping[str, Statistics | None]) -> schema.Tensor:
+    import msgspec
+
+    from converter.cli import schema
+    from converter.cli.schema_weights import Statistics as Shown
+
+    spec = entry.spec
+    found = measured.get(spec.name)
+    return schema.Tensor(
+        spec.name,
+        list(spec.shape),
+        spec.dtype.name,
+        spec.nbytes,
+        layer=entry.layer,
+        role=entry.role,
+        axes=list(entry.axes),
+        trainable=entry.trainable,
+        statistics=None if found is None else msgspec.convert(msgspec.to_builtins(found), Shown),
     )
-    render.line(f"written by: {found.writer or 'nothing in the file says it'}")
-    render.line()
-    if collapsed:
-        columns.append(render.Column("count", right=True))
-        shown = [(*group.texts, str(group.count)) for group in collapse(rows)]
-        render.table(columns, shown)
-    else:
-        columns.append(render.Column("bytes", right=True))
-        sizes = [f"{tensor.nbytes:,}" for tensor in found.tensors]
-        render.table(columns, [(*row, size) for row, size in zip(rows, sizes, strict=True)])
-    render.sentences("tied", [f"{name} = {of}" for name, of in found.ties.items()])
-    render.sentences("note", found.notices)

@@ -11,16 +11,28 @@ from typing import Any
 
 import msgspec
 
+from converter.cli.schema_weights import Parameters, Statistics
+
 VERSION = 1
 
 
 class Tensor(msgspec.Struct, frozen=True):
-    """One tensor: its name, shape, dtype, and size in bytes."""
+    """One tensor: its name, shape, dtype, and size in bytes.
+
+    ``layer`` is the Keras layer or PyTorch module that it belongs to; ``role`` what it is there
+    (``kernel``, ``gamma``); ``axes`` names each axis where the catalogue does; ``trainable`` is
+    null where nothing says it; ``statistics`` are there with ``--stats``, for plain numbers.
+    """
 
     name: str
     shape: list[int]
     dtype: str
     nbytes: int
+    layer: str = ""
+    role: str = ""
+    axes: list[str] = []  # msgspec copies it for each instance
+    trainable: bool | None = None
+    statistics: Statistics | None = None
 
 
 class Layer(msgspec.Struct, frozen=True):
@@ -36,7 +48,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
     ``family`` is ``keras``, ``torch`` or null; ``ties`` maps further names to the name that holds
     the value; ``notices`` says what is unusual, in whole sentences; ``writer`` is the program that
-    wrote it, with its version, null where nothing in the file tells.
+    wrote it, with its version, null where nothing in the file tells; ``warnings`` says what looks
+    broken, from names alone or, with ``--stats``, from the values.
     """
 
     path: str
@@ -49,6 +62,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     metadata: dict[str, str]
     notices: list[str]
     writer: str | None = None
+    parameters: Parameters | None = None
+    warnings: list[str] = []  # msgspec copies it for each instance
     schema: int = VERSION
 
 

@@ -150,9 +150,10 @@ class TestOnAFileThatKerasWrote:
         lines = outcome.out.splitlines()
         assert lines[0] == f"{small_keras}: format keras, names Keras, 8 tensors, 3.94 kB"
         assert lines[1].startswith("written by: Keras 3")
-        assert lines[3].split() == ["tensor", "layer", "shape", "dtype", "bytes"]
-        assert lines[4].split(maxsplit=2)[:2] == ["stem/kernel", "Conv2D"]
-        assert "(2, 4, 3, 7)" in lines[4]
+        assert lines[2] == "parameters: 984 (970 trainable, 14 not trainable)"
+        assert lines[4].split() == ["tensor", "layer", "shape", "axes", "dtype", "bytes"]
+        assert lines[5].split(maxsplit=2)[:2] == ["stem/kernel", "Conv2D"]
+        assert "(2, 4, 3, 7)  kh kw in out  float32" in lines[5]
 
     def test_inspect_json(self, converter, small_keras):
         outcome = converter("inspect", small_keras, "--json")

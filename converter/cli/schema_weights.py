@@ -1,0 +1,42 @@
+"""What ``--json`` prints where values were looked at: statistics, differences, plots, edits."""
+
+from __future__ import annotations
+
+import msgspec
+
+VERSION = 1
+
+Number = float | str | None  # texts are "nan", "inf" and "-inf"
+
+
+class Statistics(msgspec.Struct, frozen=True):
+    """Numbers that describe one tensor; what is not finite is counted and left out of the others.
+
+    ``std`` is that of the population; ``norm`` is the root of the sum of squares;
+    ``effective_dtype`` is the narrowest floating type that holds every value exactly; ``units`` is
+    the number of slices along the axis of units (0 where that is not known) and ``dead`` has the
+    indices of those that are all zero; ``digest`` is equal for equal bytes.
+    """
+
+    elements: int
+    mean: float | None
+    std: float | None
+    minimum: float | None
+    maximum: float | None
+    norm: float
+    zeros: int
+    nan: int
+    infinite: int
+    effective_dtype: str
+    units: int
+    dead: list[int]
+    digest: str
+
+
+class Parameters(msgspec.Struct, frozen=True):
+    """Numbers of elements: of all tensors, and of those that training changes, or not, if known."""
+
+    total: int
+    trainable: int
+    not_trainable: int
+    unknown: int

@@ -1,0 +1,1 @@
+"""Looking into weights: statistics, differences, pictures, and what they say of a training."""
