@@ -50,7 +50,10 @@ def validate(
     """
     with reporting(json=json, debug=debug):
         from converter import api
+        from converter._optional import require
 
+        if report is not None:  # said before anything is computed
+            require("jinja2", why="cannot write a report as a page", extra="plots")
         found = api.validate(
             source,
             target,

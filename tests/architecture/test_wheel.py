@@ -30,6 +30,7 @@ def test_the_wheel_carries_every_mapping_inside_the_package(wheel: Path):
     assert ours
     assert ours <= names
     assert "converter/py.typed" in names
+    assert "converter/validation/templates/report.html.jinja" in names
     assert not {name.split("/")[0] for name in names} & {"tests", "scripts", "mappings"}
 
 

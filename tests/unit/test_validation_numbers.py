@@ -20,6 +20,7 @@ from converter.tensors.spec import TensorSpec
 from converter.validation.compare import compare
 from converter.validation.findings import Finding, LayerError
 from converter.validation.judging import judge_output
+from converter.validation.outcomes import Control
 from converter.validation.report import SMALLEST_FLOOR, Report, Row, judge
 from converter.validation.values import compare_values
 
@@ -170,6 +171,20 @@ def test_causes_and_the_trace_are_told() -> None:
     )
     assert plain.findings[0].evidence["epsilon"] == 1.1e-7
     assert (plain.trace[1].error, plain.trace[1].floor) == ("nan", None)
+
+
+def test_a_broken_plan_that_is_not_seen_is_a_warning() -> None:
+    row = Row("a", "a", "pass", (3,), 0.0, 1e-7)
+    seen = Control("swapped", "'b' and 'c' exchanged", 5e4, is_detected=True)
+    missed = Control("gates", "of 'g'", 0.0, is_detected=False, note="equal values")
+    assert Report("outputs", (row,), 1, controls=(seen,)).verdict == "pass"
+    report = Report("outputs", (row,), 1, controls=(seen, missed))
+    assert report.verdict == "warn"
+    assert report.passed
+    assert report.lines()[2:] == [
+        "  controls  2 broken plans compared, 1 not seen: too weak to prove anything",
+        "    gates: of 'g': 0.0x floor (equal values)",
+    ]
 
 
 def test_nothing_compared_is_no_pass() -> None:
