@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from converter.tensors.manifest import Manifest
     from converter.tensors.spec import LayerSpec, TensorSpec
     from converter.validation.report import Report
+    from converter.weights import diff, load, statistics
 
 __all__ = [
     "Checkpoint",
@@ -67,9 +68,12 @@ __all__ = [
     "Written",
     "__version__",
     "convert",
+    "diff",
     "list_formats",
+    "load",
     "open",
     "plan",
+    "statistics",
     "validate",
 ]
 
@@ -85,9 +89,12 @@ _PLACES = {
     "TensorSpec": "converter.tensors.spec",
     "Written": "converter.execution.executor",
     "convert": "converter.api",
+    "diff": "converter.weights",
     "list_formats": "converter.api",
+    "load": "converter.weights",
     "open": "converter.api",
     "plan": "converter.api",
+    "statistics": "converter.weights",
     "validate": "converter.api",
 }
 

@@ -16,6 +16,7 @@ import typer
 from converter._version import __version__
 from converter.cli import (
     convert,
+    diff,
     formats,
     inspect,
     mappings,
@@ -62,6 +63,7 @@ app.command(epilog=render.examples(inspect.EXAMPLES))(inspect.inspect)
 app.command(epilog=render.examples(plan.EXAMPLES))(plan.plan)
 app.command(epilog=render.examples(convert.EXAMPLES))(convert.convert)
 app.command(epilog=render.examples(validate.EXAMPLES))(validate.validate)
+app.command(epilog=render.examples(diff.EXAMPLES))(diff.diff)
 app.add_typer(mappings.app, name="mappings")
 app.command(epilog=render.examples(formats.EXAMPLES))(formats.formats)
 app.command(name="schema", epilog=render.examples(schema_command.EXAMPLES))(

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from converter.cli import schema_weights
 from converter.cli.schema_weights import Parameters, Statistics
 
 VERSION = 1
@@ -341,6 +342,7 @@ def results() -> dict[str, type[msgspec.Struct]]:
         "plan": PlanReport,
         "convert": Written,
         "validate": Report,
+        "diff": schema_weights.Difference,
         "formats": Formats,
         "mappings list": Mappings,
         "mappings show": Mapping,

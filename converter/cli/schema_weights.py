@@ -40,3 +40,37 @@ class Parameters(msgspec.Struct, frozen=True):
     trainable: int
     not_trainable: int
     unknown: int
+
+
+class TensorDifference(msgspec.Struct, frozen=True):
+    """One tensor of two checkpoints; numbers are relative to the first.
+
+    ``status`` is ``same``, ``changed``, ``mismatched``, ``only_first`` or ``only_second``;
+    ``relative_l2`` is ``"inf"`` where the first is zero; ``where`` is the index of the largest
+    absolute difference; ``changed`` counts elements that are not the same.
+    """
+
+    name: str
+    status: str
+    shape: list[int]
+    relative_l2: Number
+    max_absolute: float
+    where: list[int]
+    cosine: float
+    changed: int
+    elements: int
+    note: str
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """What ``diff`` found; tensors that differ come first, by how far they changed."""
+
+    first: str
+    second: str
+    same: int
+    changed: int
+    mismatched: int
+    only_first: int
+    only_second: int
+    tensors: list[TensorDifference]
+    schema: int = VERSION

@@ -20,6 +20,7 @@ COMMANDS = [
     ("plan",),
     ("convert",),
     ("validate",),
+    ("diff",),
     ("mappings", "list"),
     ("mappings", "show"),
     ("mappings", "check"),
@@ -92,7 +93,7 @@ USAGE = [
     (
         ("schema", "paint"),
         "error: cannot describe 'paint': it prints no JSON\n"
-        "  one of  convert, error, formats, inspect, mappings check, mappings explain, "
+        "  one of  convert, diff, error, formats, inspect, mappings check, mappings explain, "
         "mappings list, mappings show, plan, validate\n",
     ),
 ]
