@@ -9,7 +9,13 @@ import keras
 import numpy as np
 import pytest
 import torch
-from support.validation_pair import NETWORK, keras_network, keras_recurrent, twin
+from support.validation_pair import (
+    NETWORK,
+    keras_network,
+    keras_recurrent,
+    randomise,
+    twin,
+)
 
 import converter
 from converter.errors import UsageError
@@ -255,3 +261,34 @@ def test_a_mapping_that_was_only_found_is_no_fault_either(tmp_path: Path) -> Non
     named = converter.validate(model, twin(model), mapping=str(tmp_path / "own.toml"))
     assert named.verdict == "fail"
     assert named.level == "structure"
+
+
+class Masked(torch.nn.Module):
+    """Embedding and LSTM; reads the padding as well, or not."""
+
+    def __init__(self, *, packs: bool) -> None:
+        super().__init__()
+        self.packs = packs
+        self.table = torch.nn.Embedding(17, 5)
+        self.lstm = torch.nn.LSTM(5, 6, batch_first=True)
+
+    def forward(self, ids: Any) -> Any:
+        x = self.table(ids)
+        if self.packs:
+            lengths = (ids != 0).sum(1)
+            x = torch.nn.utils.rnn.pack_padded_sequence(
+                x, lengths, batch_first=True, enforce_sorted=False
+            )
+        return self.lstm(x)[1][0][0]
+
+
+def test_ids_are_padded_so_that_a_missing_mask_shows() -> None:
+    ids = keras.Input((9,), name="ids", dtype="int32")
+    table = keras.layers.Embedding(17, 5, mask_zero=True, name="table")
+    model = randomise(keras.Model(ids, keras.layers.LSTM(6, name="lstm")(table(ids))))
+    verdicts = []
+    for packs in (True, False):
+        module = Masked(packs=packs)
+        module.load_state_dict(converter.plan(model).state_dict())
+        verdicts.append(converter.validate(model, module, levels=["outputs"]).rows[0].verdict)
+    assert verdicts == ["pass", "fail"]
