@@ -300,12 +300,13 @@ class _Validation:
         """Return one report: that of the strongest level, and what the others found wrong."""
         ran = [name for name in LEVELS if name in reports]
         structure_rows = () if lenient else self._structure.rows
+        if tuple(wanted) == ("mapping",):
+            structure_rows = self._structure.mapping_rows
         if not ran:
             level = [name for name in LEVELS if name in wanted][-1]
-            is_right = self._structure.plan is not None and not structure_rows
             settings = {"keras_side": self._keras.label, "torch_side": self._torch.label}
             count = len(self._keras.manifest)
-            kept: LevelName = level if is_right else "structure"
+            kept: LevelName = "structure" if structure_rows and level != "mapping" else level
             return Report(kept, structure_rows, count, settings=settings, levels=tuple(levels))
         base = reports[ran[-1]]
         rows = list(structure_rows)

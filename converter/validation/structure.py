@@ -33,6 +33,7 @@ class Structure:
         plan: Keras to PyTorch, or ``None`` where the two do not fit.
         levels: Mapping and structure.
         rows: A failing row for each problem, also where the mapping is a guess.
+        mapping_rows: Those of the mapping alone.
         is_guess: Whether nobody named the mapping: that names do not pair is then no difference of
             the models.
     """
@@ -41,6 +42,7 @@ class Structure:
     plan: Plan | None
     levels: tuple[Level, Level]
     rows: tuple[Row, ...]
+    mapping_rows: tuple[Row, ...]
     is_guess: bool
 
 
@@ -84,18 +86,20 @@ def structure_of(
     )
     problems = list(find_problems(known, load_catalogue())) if known is not None else []
     problems += _not_injective(request.pairings)
+    problems += request.problems
     first = _mapping_level(known, request, problems)
+    mapping_rows = tuple(map(_row, problems))
     try:
         plan: Plan | None = make_plan(request)
         second = Level("structure", "pass", _sides_text(keras, torch, plan))
     except PlanError as error:
         plan = None
-        problems += error.problems
+        problems += [one for one in error.problems if one not in problems]
         second = _misfit(error, known, is_guess=is_guess)
     rows = tuple(_row(one) for one in problems)
     if plan is None and is_guess:
         known = None  # what it says about inputs and outputs is about another module
-    return Structure(known, plan, (first, second), rows, is_guess)
+    return Structure(known, plan, (first, second), rows, mapping_rows, is_guess)
 
 
 def _mapping_level(mapping: Mapping | None, request: Request, problems: list[Problem]) -> Level:

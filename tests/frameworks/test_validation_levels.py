@@ -292,3 +292,19 @@ def test_ids_are_padded_so_that_a_missing_mask_shows() -> None:
         module.load_state_dict(converter.plan(model).state_dict())
         verdicts.append(converter.validate(model, module, levels=["outputs"]).rows[0].verdict)
     assert verdicts == ["pass", "fail"]
+
+
+def test_a_sound_mapping_of_another_model_fails_by_structure_only(files, tmp_path: Path) -> None:
+    rules = '["conv2d", "conv", "conv"], ["conv2d", "nowhere{i}", "nowhere.{i}"]'
+    text = f'schema = 1\nname = "own"\nkeras = "a"\ntorch = "b"\nrules = [{rules}]\n'
+    path = tmp_path / "own.toml"
+    path.write_text(text)
+    first, second, _ = files
+    sound = converter.validate(first, second, mapping=str(path), levels=["mapping"])
+    assert (sound.verdict, sound.rows) == ("pass", ())
+    other = converter.validate(first, second, mapping=str(path), levels=["structure"])
+    assert other.verdict == "fail"
+    assert "bn/gamma" in {row.name for row in other.rows}
+    path.write_text(text.replace('["conv2d", "conv", "conv"]', '["dense", "conv", "conv"]'))
+    wrong = converter.validate(first, second, mapping=str(path))
+    assert wrong.verdict == "fail"
