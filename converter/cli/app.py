@@ -21,6 +21,7 @@ from converter.cli import (
     inspect,
     mappings,
     plan,
+    plot,
     render,
     schema_command,
     validate,
@@ -64,6 +65,7 @@ app.command(epilog=render.examples(plan.EXAMPLES))(plan.plan)
 app.command(epilog=render.examples(convert.EXAMPLES))(convert.convert)
 app.command(epilog=render.examples(validate.EXAMPLES))(validate.validate)
 app.command(epilog=render.examples(diff.EXAMPLES))(diff.diff)
+app.command(epilog=render.examples(plot.EXAMPLES))(plot.plot)
 app.add_typer(mappings.app, name="mappings")
 app.command(epilog=render.examples(formats.EXAMPLES))(formats.formats)
 app.command(name="schema", epilog=render.examples(schema_command.EXAMPLES))(

@@ -343,6 +343,7 @@ def results() -> dict[str, type[msgspec.Struct]]:
         "convert": Written,
         "validate": Report,
         "diff": schema_weights.Difference,
+        "plot": schema_weights.Plot,
         "formats": Formats,
         "mappings list": Mappings,
         "mappings show": Mapping,

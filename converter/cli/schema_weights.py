@@ -74,3 +74,12 @@ class Difference(msgspec.Struct, frozen=True):
     only_second: int
     tensors: list[TensorDifference]
     schema: int = VERSION
+
+
+class Plot(msgspec.Struct, frozen=True):
+    """What ``plot`` drew: of which files, into which file, and which kinds of plots."""
+
+    sources: list[str]
+    out: str
+    kinds: list[str]
+    schema: int = VERSION

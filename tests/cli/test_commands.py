@@ -21,6 +21,7 @@ COMMANDS = [
     ("convert",),
     ("validate",),
     ("diff",),
+    ("plot",),
     ("mappings", "list"),
     ("mappings", "show"),
     ("mappings", "check"),
@@ -94,7 +95,7 @@ USAGE = [
         ("schema", "paint"),
         "error: cannot describe 'paint': it prints no JSON\n"
         "  one of  convert, diff, error, formats, inspect, mappings check, mappings explain, "
-        "mappings list, mappings show, plan, validate\n",
+        "mappings list, mappings show, plan, plot, validate\n",
     ),
 ]
 
