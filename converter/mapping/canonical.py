@@ -9,6 +9,7 @@ names of the checkpoint itself stay what is read and written.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -43,12 +44,30 @@ def canonical_keras(names: Iterable[str], prefixes: Iterable[str], score: Score)
 
     Args:
         names: The names in the checkpoint.
-        prefixes: Prefixes of layer paths that the mapping declares, each ending with a slash.
+        prefixes: Prefixes of layer paths that the mapping declares, each ending with a slash;
+            a number may follow their name.
         score: How many of some names the mapping's rules know; decides whether a prefix is there.
     """
     original = list(names)
-    prefix = _best_prefix(original, prefixes, score)
+    prefix = _best_prefix(original, numbered(original, prefixes), score)
     return _taken_off(original, original, prefix, "")
+
+
+def numbered(names: Iterable[str], prefixes: Iterable[str]) -> tuple[str, ...]:
+    """Return prefixes of Keras layer paths as these names have them.
+
+    Keras numbers the models that a process makes without a name, so a file may say
+    ``bert_backbone_1`` for ``bert_backbone``.
+
+    Examples:
+        >>> numbered(["bert_backbone_2/token_embedding/embeddings"], ["bert_backbone/"])
+        ('bert_backbone/', 'bert_backbone_2/')
+    """
+    found = dict.fromkeys(prefixes)
+    for prefix in tuple(found):
+        pattern = re.compile(f"{re.escape(prefix.removesuffix('/'))}_[0-9]{{1,9}}/")
+        found |= {one.group(): None for name in names if (one := pattern.match(name)) is not None}
+    return tuple(found)
 
 
 def canonical_torch(

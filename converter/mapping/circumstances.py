@@ -35,7 +35,12 @@ class Circumstances:
         self._torch_names = torch_names
         self._sizes = sizes
         self._keras_places = _places(keras_names, "/") if keras is not None else None
-        self._torch_places = _places(torch_names, ".") if torch is not None else None
+        # A further name for one tensor (a tied head) does not make its module be there.
+        self._torch_places = (
+            _places([one for one, name in torch_names.items() if name not in torch.ties], ".")
+            if torch is not None
+            else None
+        )
         self.problems: list[Problem] = []
         self._truth = {name: self._holds(name, one) for name, one in mapping.conditions.items()}
         self._known = self._resolve()

@@ -152,7 +152,12 @@ def _skeletons(names: Iterable[str], family: Family) -> frozenset[str]:
 
 def _is_possible(mapping: Mapping, shapes: frozenset[str], family: Family) -> bool:
     """Whether at least one rule could be about something; cheap, to pass over most mappings."""
-    prefixes = ("", *mapping.prefixes, "module.") if family == "torch" else ("",)
+    if family == "torch":
+        prefixes = ("", *mapping.prefixes, "module.")
+    else:
+        plain = mapping.keras_prefixes
+        prefixes = ("", *plain, *(f"{one.removesuffix('/')}_0/" for one in plain))
+    prefixes = tuple(skeleton(one) for one in prefixes)
     index = RuleIndex(mapping)
     return any(
         index.knows(shape.removeprefix(prefix), family) for prefix in prefixes for shape in shapes

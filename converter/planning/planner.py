@@ -163,12 +163,17 @@ class _Planner:
         for further, name in self._request.ties.items():
             if self._source.family == "torch":
                 self._check_tie(further, name)
-            elif name in self._written:
+            elif name in self._written and self._is_further(further):
                 self._written[further] = replace(self._written[name], name=further)
                 self._ties[further] = name
         like = self._target.manifest
         if like is not None:
             self._ties.update(like.ties)
+
+    def _is_further(self, name: str) -> bool:
+        """Whether a further name is to be written; a module that shares the tensor has it by that."""
+        like = self._target.manifest
+        return like is None or name not in like.ties
 
     def _check_tie(self, further: str, name: str) -> None:
         if further not in self._manifest or self._used[further]:
