@@ -171,7 +171,7 @@ class _Planner:
             self._ties.update(like.ties)
 
     def _is_further(self, name: str) -> bool:
-        """Whether a further name is to be written; a module that shares the tensor has it by that."""
+        """Whether a further name is to be written; a module that shares the tensor has it."""
         like = self._target.manifest
         return like is None or name not in like.ties
 

@@ -1,4 +1,4 @@
-"""keras_hub and transformers: equal outputs, every bit back, and keras_hub's own converter agrees."""
+"""keras_hub and transformers: equal outputs, every bit back, as keras_hub's own converter."""
 
 from __future__ import annotations
 
@@ -21,9 +21,7 @@ def _keras(case: Case, seed: int = 0) -> Any:
     models = oracles.keras_hub().models
     model = getattr(models, case.keras)(**case.arguments)
     if case.task:
-        model = getattr(models, case.task)(
-            backbone=model, preprocessor=None, **case.task_arguments
-        )
+        model = getattr(models, case.task)(backbone=model, preprocessor=None, **case.task_arguments)
     oracles.randomise_keras(model, seed)
     return model
 
@@ -102,7 +100,7 @@ class _Loader:
         self._prefix = prefix
 
     def get_tensor(self, name: str) -> Any:
-        return self._tensors.get(name, self._tensors.get(self._prefix + name))
+        return self._tensors[name if name in self._tensors else self._prefix + name]
 
     def port_weight(self, keras_variable: Any, hf_weight_key: str, hook_fn: Any = None) -> None:
         value = self.get_tensor(hf_weight_key)
@@ -123,4 +121,5 @@ def test_weights_equal_those_of_keras_hubs_own_converter_bit_for_bit(case: Case)
     loader = _Loader(tensors, case.converter_prefix)
     one.convert_weights(theirs, loader, module.config.to_dict())
     for variable, mine, other in zip(theirs.weights, ours, theirs.get_weights(), strict=True):
-        assert mine.tobytes() == other.tobytes(), variable.path
+        exact = mine.astype(case.rounded).astype(mine.dtype) if case.rounded else mine
+        assert exact.tobytes() == other.tobytes(), variable.path

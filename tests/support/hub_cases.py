@@ -21,13 +21,20 @@ class Case:
     Attributes:
         id: For the name of the test.
         mapping: The mapping that must be found.
-        keras: Class in keras_hub.models, and its arguments.
+        keras: Class of the backbone in keras_hub.models.
         torch: Class in transformers.
-        config: Class of its config, and arguments.
-        keras_task: Class around the backbone, and its arguments.
-        output: Attribute of the PyTorch output, equal to the Keras output called ``keras_output``.
+        config: Class of its config.
+        arguments: Of the backbone.
+        settings: Of the config.
+        task: Class around the backbone, or empty.
+        task_arguments: Of that class.
+        output: Attribute of the PyTorch output.
+        keras_output: The Keras output that must be equal, where there are several.
         converter: Module of keras_hub's own converter, whose weights must be the same bits.
         converter_prefix: What that converter expects before names.
+        rounded: The dtype that keras_hub's own converter rounds values to.
+        images: Whether both sides take images, and not tokens.
+        segments: Whether both sides take segment numbers too.
     """
 
     id: str
@@ -43,6 +50,7 @@ class Case:
     keras_output: str = ""
     converter: str = ""
     converter_prefix: str = ""
+    rounded: str = ""
     images: bool = False
     segments: bool = False
 
@@ -106,14 +114,14 @@ def _llama_like(name: str, keras: str, torch: str, module: str, **more: Any) -> 
                 task=f"{keras}CausalLM",
                 output="logits",
                 converter=module,
+                converter_prefix="model.",
+                rounded=more.get("rounded", ""),
             )
         )
     if len(ties) > 1:
         tied = {"tie_word_embeddings": True}
         names = (f"{keras}Backbone", f"{torch}Model", f"{torch}Config")
-        cases.append(
-            Case(f"{name}_backbone", "llama", *names, arguments | tied, settings | tied)
-        )
+        cases.append(Case(f"{name}_backbone", "llama", *names, arguments | tied, settings | tied))
     return cases
 
 
@@ -151,6 +159,7 @@ CASES: list[Case] = [
         arguments=_EPSILON | {"sliding_window": 7, "dtype": "float32"},
         settings={"sliding_window": 7},
         ties=(False,),
+        rounded="float16",  # keras_hub 0.32 utils/transformers/convert_mistral.py
     ),
     *_llama_like("qwen2", "Qwen", "Qwen2", "convert_qwen", arguments=_EPSILON),
     *_llama_like(
