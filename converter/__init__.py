@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from converter.tensors.manifest import Manifest
     from converter.tensors.spec import LayerSpec, TensorSpec
     from converter.validation.report import Report
-    from converter.weights import diff, load, statistics
+    from converter.weights import average, diff, edited, load, statistics
 
 __all__ = [
     "Checkpoint",
@@ -67,8 +67,10 @@ __all__ = [
     "WriteError",
     "Written",
     "__version__",
+    "average",
     "convert",
     "diff",
+    "edited",
     "list_formats",
     "load",
     "open",
@@ -88,8 +90,10 @@ _PLACES = {
     "Step": "converter.planning.plan",
     "TensorSpec": "converter.tensors.spec",
     "Written": "converter.execution.executor",
+    "average": "converter.weights",
     "convert": "converter.api",
     "diff": "converter.weights",
+    "edited": "converter.weights",
     "list_formats": "converter.api",
     "load": "converter.weights",
     "open": "converter.api",

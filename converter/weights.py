@@ -6,17 +6,25 @@ state dict.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from converter import api
 from converter.errors import UsageError
+from converter.execution.conversion import Conversion
 from converter.execution.converted import ConvertedCheckpoint
+from converter.execution.executor import Written
+from converter.execution.joined import JoinedCheckpoint
+from converter.execution.progress import Progress
 from converter.formats.base import Checkpoint
 from converter.inspection.difference import Comparison, compare_checkpoints
 from converter.inspection.inventory import take_inventory
 from converter.inspection.statistics import Statistics, measure_tensor
+from converter.planning.averaging import make_average_plan
+from converter.planning.editing import Edit, make_edit_plan
 from converter.tensors.selection import is_chosen
 
 if TYPE_CHECKING:
@@ -105,6 +113,66 @@ def load(model: Any, source: object, *, mapping: Mapping | str | None = None) ->
     with _opened(source) as checkpoint:
         conversion = api.plan(checkpoint, like=target, mapping=mapping)
         fill(conversion.arrays())
+
+
+def edited(source: Checkpoint, edits: Sequence[Edit]) -> Conversion:
+    """Return the plan of a changed checkpoint; save it, or take its arrays.
+
+    Args:
+        source: An open checkpoint; it must stay open until the last use.
+        edits: What to change, in their order.
+
+    Raises:
+        PlanError: With every edit that concerns no tensor, or cannot be done.
+    """
+    family = source.manifest.family or "torch"
+    plan = make_edit_plan(source.manifest, edits, family=family)
+    return Conversion(plan, source, source.structure, like=source)
+
+
+def average(
+    sources: Sequence[object],
+    target: str | os.PathLike[str],
+    *,
+    weights: Sequence[float] | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Written:
+    """Write the mean of several checkpoints, taken in ``float64``, in bounded memory.
+
+    Counters and other integers are those of the first.
+
+    Args:
+        sources: What to read, see the module; all with the same tensors.
+        target: The file to write; its ending says the format.
+        weights: One for each source, made to sum to 1; equal by default.
+        force: Whether a target that exists is replaced.
+        progress: Called with each progress event.
+
+    Raises:
+        UsageError: If there are not two sources, or not as many weights with a positive sum.
+        PlanError: If the checkpoints have different tensors.
+    """
+    shares = _shares(len(sources), weights)
+    with ExitStack() as stack:
+        opened = [stack.enter_context(_opened(source)) for source in sources]
+        first = opened[0]
+        family = first.manifest.family or "torch"
+        plan = make_average_plan([one.manifest for one in opened], shares, family=family)
+        joined = JoinedCheckpoint(opened, plan.source)
+        conversion = Conversion(plan, joined, first.structure, like=first)
+        return conversion.save(target, force=force, progress=progress)
+
+
+def _shares(count: int, weights: Sequence[float] | None) -> list[float]:
+    given = [1.0] * count if weights is None else list(weights)
+    total = math.fsum(given)
+    if count < 2 or len(given) != count or not math.isfinite(total) or total <= 0:
+        raise UsageError(
+            f"cannot average {count} checkpoints with {len(given)} weights",
+            facts=[("expected", "two or more, and for each a weight, of a positive sum")],
+        )
+    return [weight / total for weight in given]
 
 
 @contextmanager

@@ -15,8 +15,10 @@ import typer
 
 from converter._version import __version__
 from converter.cli import (
+    average,
     convert,
     diff,
+    edit,
     formats,
     inspect,
     mappings,
@@ -66,6 +68,8 @@ app.command(epilog=render.examples(convert.EXAMPLES))(convert.convert)
 app.command(epilog=render.examples(validate.EXAMPLES))(validate.validate)
 app.command(epilog=render.examples(diff.EXAMPLES))(diff.diff)
 app.command(epilog=render.examples(plot.EXAMPLES))(plot.plot)
+app.command(epilog=render.examples(edit.EXAMPLES))(edit.edit)
+app.command(epilog=render.examples(average.EXAMPLES))(average.average)
 app.add_typer(mappings.app, name="mappings")
 app.command(epilog=render.examples(formats.EXAMPLES))(formats.formats)
 app.command(name="schema", epilog=render.examples(schema_command.EXAMPLES))(

@@ -344,6 +344,8 @@ def results() -> dict[str, type[msgspec.Struct]]:
         "validate": Report,
         "diff": schema_weights.Difference,
         "plot": schema_weights.Plot,
+        "edit": Written,
+        "average": schema_weights.Averaged,
         "formats": Formats,
         "mappings list": Mappings,
         "mappings show": Mapping,

@@ -83,3 +83,14 @@ class Plot(msgspec.Struct, frozen=True):
     out: str
     kinds: list[str]
     schema: int = VERSION
+
+
+class Averaged(msgspec.Struct, frozen=True):
+    """What ``average`` wrote: of which checkpoints, the files, their size, and how long it took."""
+
+    sources: list[str]
+    files: list[str]
+    nbytes: int
+    tensors: int
+    seconds: float
+    schema: int = VERSION

@@ -22,6 +22,8 @@ COMMANDS = [
     ("validate",),
     ("diff",),
     ("plot",),
+    ("edit",),
+    ("average",),
     ("mappings", "list"),
     ("mappings", "show"),
     ("mappings", "check"),
@@ -94,8 +96,8 @@ USAGE = [
     (
         ("schema", "paint"),
         "error: cannot describe 'paint': it prints no JSON\n"
-        "  one of  convert, diff, error, formats, inspect, mappings check, mappings explain, "
-        "mappings list, mappings show, plan, plot, validate\n",
+        "  one of  average, convert, diff, edit, error, formats, inspect, mappings check, mappings "
+        "explain, mappings list, mappings show, plan, plot, validate\n",
     ),
 ]
 
