@@ -27,7 +27,7 @@ def recorded() -> dict[str, dict[str, Any]]:
     for name in sorted(dir(keras.layers)):
         one = getattr(keras.layers, name)
         if isinstance(one, type) and issubclass(one, keras.Layer) and one is not keras.Layer:
-            parameters = inspect.signature(one.__init__).parameters.values()
+            parameters = inspect.signature(one).parameters.values()
             entries = {
                 parameter.name: _plain(parameter.default)
                 for parameter in parameters
