@@ -70,15 +70,30 @@ def parse_architecture(data: bytes, *, what: str, path: Path) -> ConfigLayer:
         CorruptFileError: If it is not JSON.
         UnsupportedFileError: If it is JSON but no Keras architecture.
     """
+    return _layer(read_architecture(data, what=what, path=path), 0)
+
+
+def read_architecture(data: bytes, *, what: str, path: Path) -> dict[str, Any]:
+    """Return the text of a Keras configuration as what JSON means by it.
+
+    Args:
+        data: The text, UTF-8.
+        what: What it is, for messages.
+        path: The file that it comes from, for messages.
+
+    Raises:
+        CorruptFileError: If it is not JSON.
+        UnsupportedFileError: If it is JSON but no Keras architecture.
+    """
     value = strict_json(data, what=what, path=path)
     if isinstance(value, dict) and isinstance(value.get("model_config"), dict):
         value = value["model_config"]
-    if not _is_layer(value):
+    if not isinstance(value, dict) or not is_layer(value):
         raise UnsupportedFileError(
             cannot_read(path, f"{what} is not a Keras architecture"),
             facts=[("expected", "an object with class_name and config")],
         )
-    return _layer(value, 0)
+    return value
 
 
 def store_keys(layers: tuple[ConfigLayer, ...]) -> list[str]:
@@ -107,7 +122,8 @@ def numbered_keys(class_names: Iterable[str]) -> list[str]:
     return keys
 
 
-def _is_layer(value: object) -> bool:
+def is_layer(value: object) -> bool:
+    """Whether it describes a layer: an object with a class and a config."""
     return (
         isinstance(value, dict)
         and isinstance(value.get("class_name"), str)
@@ -116,7 +132,7 @@ def _is_layer(value: object) -> bool:
 
 
 def _is_named_layer(value: object) -> bool:
-    if not isinstance(value, dict) or not _is_layer(value):
+    if not isinstance(value, dict) or not is_layer(value):
         return False
     config = value["config"]
     return isinstance(config, dict) and isinstance(config.get("name"), str)
@@ -129,7 +145,7 @@ def _layer(value: dict[str, Any], depth: int) -> ConfigLayer:
     config: dict[str, Any] = {"layers": raw} if isinstance(raw, list) else raw
     name = config.get("name", value.get("name"))
     listed = config.get("layers")
-    is_model = isinstance(listed, list) and all(map(_is_layer, listed))
+    is_model = isinstance(listed, list) and all(map(is_layer, listed))
     is_model = is_model and (class_name in MODEL_CLASSES or "input_layers" in config)
     layers: tuple[ConfigLayer, ...] = ()
     parts: dict[str, tuple[ConfigLayer, ...]] = {}
@@ -146,14 +162,14 @@ def _layer(value: dict[str, Any], depth: int) -> ConfigLayer:
         layers,
         parts,
         is_model,
-        _is_known(value),
+        is_known(value),
     )
 
 
 def _model_layers(
     class_name: str, config: Mapping[str, Any], listed: list[dict[str, Any]], depth: int
 ) -> tuple[ConfigLayer, ...]:
-    layers = tuple(_layer(item, depth) for item in listed if not _is_operation(item))
+    layers = tuple(_layer(item, depth) for item in listed if not is_operation(item))
     if class_name != "Sequential" and "input_layers" in config:
         return layers
     return tuple(_in_sequence(layers))
@@ -171,7 +187,7 @@ def _in_sequence(layers: tuple[ConfigLayer, ...]) -> Iterator[ConfigLayer]:
         before = layer.name
 
 
-def _is_known(value: dict[str, Any]) -> bool:
+def is_known(value: Mapping[str, Any]) -> bool:
     """Whether the class comes from Keras; Keras 1 and 2 do not say."""
     module = value.get("module")
     registered = value.get("registered_name")
@@ -180,7 +196,7 @@ def _is_known(value: dict[str, Any]) -> bool:
     return not isinstance(module, str) or module.split(".")[0] in _KNOWN_PACKAGES
 
 
-def _is_operation(item: dict[str, Any]) -> bool:
+def is_operation(item: Mapping[str, Any]) -> bool:
     """Whether it is a function call in the graph: part of ``operations``, not of ``layers``."""
     module = item.get("module")
     return isinstance(module, str) and module.startswith(_OPERATION_MODULES)

@@ -74,6 +74,7 @@ class KerasLegacy(KerasFileCheckpoint):
         try:
             self._tree = Hdf5Tree(self._source)
             self._shown: DatasetTree = self._tree
+            self._old_config: str | None = None
             self._read(given)
         except BaseException:
             self._source.close()
@@ -120,6 +121,7 @@ class KerasLegacy(KerasFileCheckpoint):
             config=architecture.text if architecture is not None and not is_old else None,
             keras_version=None if is_old else version,
             backend=None if is_old else _text(attributes, "backend"),
+            old_config=self._old_config,
         )
 
     def _without_cudnn(
@@ -145,6 +147,7 @@ class KerasLegacy(KerasFileCheckpoint):
         if architecture is not None:
             text = upgrade(architecture.text, self.path)
             architecture = reworded(architecture, text, self.path)
+            self._old_config = architecture.text
         old = upgrade_weights(
             weights,
             self._tree.datasets,

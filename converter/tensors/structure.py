@@ -24,6 +24,8 @@ class KerasStructure:
         legacy: For legacy HDF5: layer name to ``(tensor name, weight name as written)``, in the
             order of the file.
         config: Text of ``config.json`` (or ``model_config``), or ``None``.
+        old_config: Text of the architecture of a file of Keras 1 with today's layer names, or
+            ``None``. It tells what the model computes; nothing is written from it.
         metadata: Text of ``metadata.json``, or ``None``.
         keras_version: Version that the file is written for, or ``None``.
         backend: Text of the legacy ``backend`` attribute, or ``None``.
@@ -37,3 +39,4 @@ class KerasStructure:
     keras_version: str | None = None
     backend: str | None = None
     copies: Mapping[str, str] = field(default_factory=dict)
+    old_config: str | None = None
