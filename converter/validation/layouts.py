@@ -21,13 +21,13 @@ from converter.tensors.dtype import Array
 
 Layout = Literal["same", "channels_first"]
 
-_SPATIAL = re.compile(
+SPATIAL = re.compile(
     r"(Depthwise|Separable)?Conv[123]D(Transpose)?"
     r"|((Max|Average)Pooling|UpSampling|ZeroPadding|Cropping)[123]D"
     r"|Global(Max|Average)Pooling[123]D"
 )
 # What keeps the order of the axes: the question goes on to the next layer.
-_PASSING = re.compile(
+PASSING = re.compile(
     r"InputLayer|Activation|ActivityRegularization|Identity|Rescaling|Normalization"
     r"|(Alpha|Gaussian|Spatial)?Dropout([123]D)?|GaussianNoise|.*ReLU|ELU|Softmax"
     r"|BatchNormalization|(Group|RMS|Unit)Normalization|Add|Average|Maximum|Minimum|Multiply"
@@ -118,9 +118,9 @@ def _spatial_layers(tensor: Any, step: Any) -> Iterator[Any]:
         if id(layer) in seen:
             continue
         seen.add(id(layer))
-        if _SPATIAL.fullmatch(type(layer).__name__):
+        if SPATIAL.fullmatch(type(layer).__name__):
             yield layer
-        elif _PASSING.fullmatch(type(layer).__name__):
+        elif PASSING.fullmatch(type(layer).__name__):
             for one in further:
                 waiting.extend(step(one))
 
