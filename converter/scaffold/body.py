@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+from converter.scaffold.literals import literal_part
 from converter.scaffold.program import Attr, Code, Literal, Part, Statement, Use
+from converter.scaffold.sequences import Told, loops
 
 _NAMES = ("x", "y", "z", "u", "v", "w", "p", "q", "r", "s", "t")
 _DEEPEST = 3
@@ -16,25 +17,23 @@ _LONGEST = 70
 Spelling = Callable[[Part], str | None]
 
 
-def literal_text(value: Any) -> str:
-    """Return a plain value as source.
+@dataclass(frozen=True, slots=True)
+class Repeated(Statement):
+    """Blocks of one form, one after another.
 
-    Examples:
-        >>> literal_text((1, 2)), literal_text("a"), literal_text(float("-inf"))
-        ('(1, 2)', '"a"', '-float("inf")')
+    Attributes:
+        given: The value that the first one takes; the target is what the last one gives.
+        blocks: What each is told.
+        suffix: Which form it is.
     """
-    if isinstance(value, float) and not math.isfinite(value):
-        return {True: 'float("nan")'}.get(math.isnan(value)) or (
-            'float("inf")' if value > 0 else '-float("inf")'
-        )
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    if isinstance(value, tuple):
-        inside = ", ".join(map(literal_text, value))
-        return f"({inside},)" if len(value) == 1 else f"({inside})"
-    if isinstance(value, list):
-        return f"[{', '.join(map(literal_text, value))}]"
-    return repr(value)
+
+    given: int = 0
+    blocks: tuple[Told, ...] = ()
+    suffix: str = ""
+
+    def uses(self) -> Iterator[int]:
+        """Yield the value that goes in."""
+        yield self.given
 
 
 class Body:
@@ -68,6 +67,9 @@ class Body:
         """Return the lines, the last one returns."""
         lines: list[str] = []
         for index, one in enumerate(self._statements):
+            if isinstance(one, Repeated):
+                lines += self._repeated(one)
+                continue
             text, depth = self._text(one.code)
             if self._goes_on(index, text, depth):
                 self._inline[_target(one)] = (text, depth)
@@ -80,6 +82,14 @@ class Body:
             return lines
         return [*lines, f"return {text}"]
 
+    def _repeated(self, one: Repeated) -> list[str]:
+        """Return the lines of blocks one after another, all under the name of what goes in."""
+        given, _ = self._text((Use(one.given),))
+        name = self._named(one.targets[0], (Use(one.given),))
+        before = [] if name == given else [f"{name} = {given}"]
+        lines = loops(one.blocks, f"{name} = self._block{one.suffix}({name}, {{}})")
+        return [*before, *lines]
+
     def _goes_on(self, index: int, text: str, depth: int) -> bool:
         """Whether a statement becomes part of the next one, the only one that reads it."""
         one = self._statements[index]
@@ -91,7 +101,11 @@ class Body:
         if index + 1 == len(self._statements):
             return self._returns == (Use(target),)
         following = self._statements[index + 1]
-        return target in set(following.uses()) and _is_call_on(following.code, target)
+        if isinstance(following, Repeated):
+            return False
+        return target in set(following.uses()) and _is_call_on(
+            following.code, target, is_primary=_is_primary(text)
+        )
 
     def _text(self, code: Code) -> tuple[str, int]:
         parts: list[str] = []
@@ -106,7 +120,7 @@ class Body:
                 depth = max(depth, deep + 1)
                 parts.append(text)
             elif isinstance(part, Literal):
-                parts.append(literal_text(part.value))
+                parts.append(literal_part(part))
             elif isinstance(part, Attr):
                 parts.append(f"self.{part.name}")
             else:
@@ -138,12 +152,29 @@ def _target(one: Statement) -> int:
     return target
 
 
-def _is_call_on(code: Code, target: int) -> bool:
+def _is_primary(text: str) -> bool:
+    """Whether a method of a text can be called without brackets around it.
+
+    Examples:
+        >>> _is_primary("F.relu(x + y)"), _is_primary("x + y"), _is_primary("-x")
+        (True, False, False)
+    """
+    depth = 0
+    for letter in text:
+        depth += (letter in "([{") - (letter in ")]}")
+        if letter in " -*+" and not depth:
+            return False
+    return True
+
+
+def _is_call_on(code: Code, target: int, *, is_primary: bool) -> bool:
     """Whether a value stands alone as an argument, so that a whole call can stand in its place."""
     for index, part in enumerate(code):
         if isinstance(part, Use) and part.value == target:
             before = code[index - 1] if index else ""
             after = code[index + 1] if index + 1 < len(code) else ""
+            if not index and isinstance(after, str) and after.startswith((".", "[")):
+                return is_primary
             opens = isinstance(before, str) and before.endswith(("(", ", ", "="))
             closes = isinstance(after, str) and after.startswith((")", ", "))
             return opens and closes

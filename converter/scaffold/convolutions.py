@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from converter.scaffold.activations import activated
-from converter.scaffold.program import Code, Literal, Part, Use, applied, call
+from converter.scaffold.program import Code, Literal, Part, Use, applied, call, option
 from converter.scaffold.scope import Order, Translation, ordered
 
 def order_of(t: Translation) -> Order:
@@ -136,24 +136,17 @@ def _module(
     config = t.config
     axes = len(config["kernel_size"])
     size = short(config["kernel_size"]) if kernel is None else kernel
-    settings: dict[str, Part | Code] = {}
-    if not point:
-        if any(one != 1 for one in config["strides"]):
-            settings["stride"] = Literal(short(config["strides"]), "stride")
-        if padding:
-            settings["padding"] = Literal(padding, "padding")
-        if any(one != 1 for one in config["dilation_rate"]):
-            settings["dilation"] = Literal(short(config["dilation_rate"]), "dilation")
-    if groups != 1:
-        settings["groups"] = Literal(groups, "groups")
-    if not (config["use_bias"] if use_bias is None else use_bias):
-        settings["bias"] = Literal(value=False)
+    has_bias = config["use_bias"] if use_bias is None else use_bias
     return call(
         f"nn.{name}{axes}d",
         Literal(inputs, "in_channels"),
         Literal(outputs, "out_channels"),
         Literal(size, "kernel_size"),
-        **settings,
+        option("stride", 1 if point else short(config["strides"]), 1),
+        option("padding", padding, 0),
+        option("dilation", 1 if point else short(config["dilation_rate"]), 1),
+        option("groups", groups, 1),
+        option("bias", bool(has_bias), default=True),
     )
 
 

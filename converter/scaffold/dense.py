@@ -7,7 +7,7 @@ from typing import Any
 
 from converter.errors import UnsupportedFileError
 from converter.scaffold.activations import activated
-from converter.scaffold.program import Code, Literal, Part, Use, applied, call
+from converter.scaffold.program import Code, Literal, Part, Use, applied, call, listed
 from converter.scaffold.scope import Order, Translation
 
 
@@ -105,7 +105,7 @@ def _tensor(value: Any, use: Use) -> Code:
 
 def repeat_vector(t: Translation) -> None:
     """RepeatVector: (batch, n) to (batch, times, n)."""
-    times = Literal((-1, t.config["n"], -1))
-    t.give(t.write((t.use("keras"), ".unsqueeze(1).expand", times)), "keras")
+    times = listed((-1, t.config["n"], -1), "times")
+    t.give(t.write((t.use("keras"), ".unsqueeze(1).expand", *times)), "keras")
 
 

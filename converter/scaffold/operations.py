@@ -9,7 +9,7 @@ from converter.errors import UnsupportedFileError
 from converter.graph.nodes import Constant, ValueRef
 from converter.scaffold.activations import activated, is_known
 from converter.scaffold.merging import common_order, joined
-from converter.scaffold.program import Code, Literal, Part, Use, call
+from converter.scaffold.program import Code, Literal, Part, Use, call, listed
 from converter.scaffold.reshaping import reshaped
 from converter.scaffold.scope import Order, Translation, axis_in, literal
 
@@ -188,7 +188,7 @@ def _reshape(t: Translation) -> None:
 
 def _transpose(t: Translation) -> None:
     axes = _setting(t, "axes") or list(reversed(range(t.first.rank)))
-    t.give(t.write((t.use("keras"), ".permute", Literal(tuple(axes)))), "keras")
+    t.give(t.write((t.use("keras"), ".permute", *listed(axes, "axis"))), "keras")
 
 
 def _swap(t: Translation) -> None:
@@ -207,7 +207,7 @@ def _expand(t: Translation) -> None:
 def _squeeze(t: Translation) -> None:
     axes = _setting(t, "axis")
     axes = axes if isinstance(axes, list) else [axes]
-    t.give(t.write((t.use("keras"), ".squeeze", Literal(tuple(axes)))), "keras")
+    t.give(t.write((t.use("keras"), ".squeeze(", Literal(tuple(axes)), ")")), "keras")
 
 
 def _cast(t: Translation) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
-from converter.scaffold.body import Body, literal_text
+from converter.scaffold.body import Body, Repeated
+from converter.scaffold.blocks import Form, find_forms
 from converter.scaffold.layout_lines import wrapped
-from converter.scaffold.program import Attr, Code, Literal, Program
+from converter.scaffold.literals import literal_part
+from converter.scaffold.program import Attr, Code, Literal, Part, Program, Statement, Use
+from converter.scaffold.sequences import Told, loops
 from converter.scaffold.snippets import snippets
 from converter.scaffold.translation import unused
 
@@ -34,19 +39,131 @@ def print_class(program: Program) -> str:
     """Return the text of one class."""
     if not program.statements and not program.members:
         return "\n".join([f"class {program.name}(Untranslated):", _docstring(program.doc, 4)])
-    statements = unused(program.statements, program.returns)
-    named = {name for one in statements for name in one.attrs()}
-    lines = [f"class {program.name}(nn.Module):", _docstring(program.doc, 4), ""]
-    lines += ["    def __init__(self):", "        super().__init__()"]
-    for member in program.members:
-        if member.name in named:
-            lines += wrapped(f"self.{member.name} = {code_text(member.code)}", 8)
+    program.statements = unused(program.statements, program.returns)
+    forms = find_forms(program)
     names = [argument.name for argument in program.arguments]
-    lines += ["", *wrapped(f"def forward(self, {', '.join(names)}):", 4)]
     arguments = {argument.value: argument.name for argument in program.arguments}
-    for line in Body(statements, program.returns, arguments).lines():
-        lines += wrapped(line, 8)
+    lines = [f"class {program.name}(nn.Module):", _docstring(program.doc, 4), ""]
+    lines += ["    def __init__(self):", "        super().__init__()", *_members(program, forms)]
+    for form in forms:
+        lines += ["", *_making(form), "", *_running(form)]
+    lines += ["", *wrapped(f"def forward(self, {', '.join(names)}):", 4)]
+    for line in Body(_with_blocks(program, forms), program.returns, arguments).lines():
+        lines += _indented(line)
     return "\n".join(lines)
+
+
+def _indented(line: str) -> list[str]:
+    """Return a line of a body, which may be indented in it already."""
+    text = line.lstrip(" ")
+    return wrapped(text, 8 + len(line) - len(text))
+
+
+def _members(program: Program, forms: Sequence[Form]) -> list[str]:
+    """Return the lines that make the members; those of a block come where its first one was."""
+    named = {name for one in program.statements for name in one.attrs()}
+    of_block = {
+        member.name: (form, index)
+        for form in forms
+        for index, block in enumerate(form.blocks)
+        for member in block.members
+    }
+    lines: list[str] = []
+    waiting: list[Told] = []
+    last: Form | None = None
+    seen: set[tuple[int, int]] = set()
+
+    def flush() -> None:
+        if last is not None and waiting:
+            for line in loops(waiting, f"self._add_block{last.suffix}({{}})"):
+                lines.extend(_indented(line))
+            waiting.clear()
+
+    for member in program.members:
+        if member.name not in named:
+            continue
+        found = of_block.get(member.name)
+        if found is None or found[0] is not last:
+            flush()
+        last = found[0] if found is not None else None
+        if found is None:
+            lines += wrapped(f"self.{member.name} = {code_text(member.code)}", 8)
+        elif (id(found[0]), found[1]) not in seen:
+            form, index = found
+            seen.add((id(form), index))
+            values = {name: vector[index] for name, vector in form.made_with.items()}
+            waiting.append(Told(form.blocks[index].run.name, values))
+    flush()
+    return lines
+
+
+def _making(form: Form) -> list[str]:
+    """Return the method that makes the layers of a block."""
+    given = ", ".join(["self", "name", *form.made_with])
+    lines = wrapped(f"def _add_block{form.suffix}({given}):", 4)
+    name = form.blocks[0].run.name
+    for member in form.members:
+        ending = member.name.removeprefix(name)
+        call = f'self.add_module(f"{{name}}{ending}", {code_text(member.code)})'
+        lines += wrapped(call, 8)
+    return lines
+
+
+def _running(form: Form) -> list[str]:
+    """Return the method that runs a block."""
+    block = form.blocks[0]
+    given = ", ".join(["self", "x", "name", *form.run_with])
+    lines = wrapped(f"def _block{form.suffix}({given}):", 4)
+    lines += ["        def layer(part):", '            return getattr(self, f"{name}{part}")', ""]
+
+    def spelt(part: Part) -> str | None:
+        if isinstance(part, Attr):
+            return f'layer("{part.name.removeprefix(block.run.name)}")'
+        return None
+
+    returns = (Use(block.made),)
+    for line in Body(form.statements, returns, {block.given: "x"}, spelt).lines():
+        lines += _indented(line)
+    return lines
+
+
+def _with_blocks(program: Program, forms: Sequence[Form]) -> list[Statement]:
+    """Return the statements with each block as a call, those in a row as one statement."""
+    starts = {
+        block.run.start: (form, index)
+        for form in forms
+        for index, block in enumerate(form.blocks)
+    }
+    read = Counter(value for one in program.statements for value in one.uses())
+    made: list[Statement] = []
+    position = 0
+    while position < len(program.statements):
+        found = starts.get(position)
+        if found is None:
+            made.append(program.statements[position])
+            position += 1
+            continue
+        form, index = found
+        block = form.blocks[index]
+        values = {name: vector[index] for name, vector in form.run_with.items()}
+        told = Told(block.run.name, values)
+        before = made[-1] if made else None
+        inner = sum(value == block.given for one in block.statements for value in one.uses())
+        if (
+            isinstance(before, Repeated)
+            and before.suffix == form.suffix
+            and before.targets == (block.given,)
+            and read[block.given] == inner
+        ):
+            made[-1] = replace(
+                before, targets=(block.made,), blocks=(*before.blocks, told)
+            )
+        else:
+            made.append(
+                Repeated((block.made,), (), "", block.given, (told,), form.suffix)
+            )
+        position = block.run.end
+    return made
 
 
 def code_text(code: Code) -> str:
@@ -54,7 +171,7 @@ def code_text(code: Code) -> str:
     parts = []
     for part in code:
         if isinstance(part, Literal):
-            parts.append(literal_text(part.value))
+            parts.append(literal_part(part))
         elif isinstance(part, Attr):
             parts.append(f"self.{part.name}")
         else:

@@ -7,7 +7,7 @@ names and numbers left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,19 @@ class Literal:
 
     value: Any
     role: str = "value"
+
+
+@dataclass(frozen=True, slots=True)
+class Option(Literal):
+    """A keyword argument that is not written where it has its default.
+
+    Attributes:
+        name: The keyword.
+        default: What PyTorch takes it for.
+    """
+
+    name: str = ""
+    default: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +129,18 @@ class Program:
 
 
 def call(function: str, *arguments: Part | Code, **keywords: Part | Code) -> Code:
-    """Return code that calls something; arguments may be parts or code.
+    """Return code that calls something; arguments may be parts or code, options come last.
 
     Examples:
         >>> call("F.pad", Use(1), Literal((0, 1)))
         ('F.pad', '(', Use(value=1), ', ', Literal(value=(0, 1), role='value'), ')')
     """
     return (function, *_listed(arguments, keywords))
+
+
+def option(name: str, value: Any, default: Any) -> Option:
+    """Return a keyword argument that is written where it is not the default."""
+    return Option(value, name, name, default)
 
 
 def applied(member: str, *arguments: Part | Code, **keywords: Part | Code) -> Code:
@@ -135,10 +153,24 @@ def _listed(
 ) -> tuple[Part, ...]:
     parts: list[Part] = ["("]
     for index, argument in enumerate(arguments):
-        parts += [", "] if index else []
+        parts += [", "] if index and not isinstance(argument, Option) else []
         parts += argument if isinstance(argument, tuple) else [argument]
     for index, (name, argument) in enumerate(keywords.items()):
         parts += [", "] if index or arguments else []
         parts.append(f"{name}=")
         parts += argument if isinstance(argument, tuple) else [argument]
+    return (*parts, ")")
+
+
+def listed(values: Sequence[Any], role: str = "size") -> Code:
+    """Return plain values as arguments, each a part of its own.
+
+    Examples:
+        >>> listed((0, 2))
+        ('(', Literal(value=0, role='size'), ', ', Literal(value=2, role='size'), ')')
+    """
+    parts: list[Part] = ["("]
+    for index, value in enumerate(values):
+        parts += [", "] if index else []
+        parts.append(Literal(value, role))
     return (*parts, ")")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from converter.graph.nodes import ValueRef
-from converter.scaffold.program import Code, Literal, Use
+from converter.scaffold.program import Code, Use, listed
 from converter.scaffold.scope import Translation, Value
 
 
@@ -34,6 +34,10 @@ def reshape(t: Translation) -> None:
     if len(shape) == 2 and t.first.rank > 2:
         _flat(t)
         return
+    if t.first.rank == 2 and all(size == 1 for size in shape[1:-1]):
+        # One pixel: channels first at once.
+        t.give(t.write((t.use("keras"), f"[:, :{', None' * (len(shape) - 2)}]")), "first")
+        return
     number = t.write(reshaped(t.use("keras"), shape))
     t.give(number, "keras")
 
@@ -42,11 +46,11 @@ def reshaped(use: Use, shape: Sequence[int | None]) -> Code:
     """Return code that gives a value another shape; the batch, and one more size, may be open."""
     sizes = [size if size is not None else -1 for size in shape[1:]]
     if sizes.count(-1) == 0:
-        return (use, ".reshape", Literal((-1, *sizes)))
+        return (use, ".reshape", *listed((-1, *sizes)))
     return (use, ".reshape(", use, ".shape[0], ", ", ".join(map(str, sizes)), ")")
 
 
 def permute(t: Translation) -> None:
     """Permute: axes counted from 1, without the batch."""
     axes = (0, *t.config["dims"])
-    t.give(t.write((t.use("keras"), ".permute", Literal(tuple(axes)))), "keras")
+    t.give(t.write((t.use("keras"), ".permute", *listed(axes, "axis"))), "keras")
