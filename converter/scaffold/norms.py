@@ -59,10 +59,8 @@ def layer_norm(t: Translation) -> None:
     shape = Literal(sizes[0] if len(sizes) == 1 else sizes, "normalized_shape")
     settings: dict[str, Part | Code] = {"eps": Literal(t.config["epsilon"], "eps")}
     scale, center = t.config.get("scale", True), t.config.get("center", True)
-    if not scale and not center:
+    if not scale and not center:  # one of them alone is one or zero in the converted weights
         settings["elementwise_affine"] = Literal(value=False)
-    elif not center:
-        settings["bias"] = Literal(value=False)
     member = t.member(call("nn.LayerNorm", shape, **settings))
     t.give(t.write(applied(member, t.use("keras"))), "keras")
 
@@ -75,6 +73,8 @@ def group_norm(t: Translation) -> None:
     channels = t.first.shape[-1] or 0
     groups = channels if t.config["groups"] == -1 else t.config["groups"]
     settings: dict[str, Part | Code] = {"eps": Literal(t.config["epsilon"], "eps")}
+    if not t.config.get("scale", True) and not t.config.get("center", True):
+        settings["affine"] = Literal(value=False)
     order: Order = "first" if rank > 2 else "keras"
     numbers = (Literal(groups, "num_groups"), Literal(channels, "num_channels"))
     member = t.member(call("nn.GroupNorm", *numbers, **settings))

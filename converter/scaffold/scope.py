@@ -264,6 +264,9 @@ class Translation:
 
     def mask(self) -> Use | None:
         """Return the mask that the first input brings along, or ``None``."""
+        given = self.keyword("mask")
+        if given:
+            return self.scope.use(given[0], "keras")
         return None if self.first.mask is None else Use(self.first.mask)
 
     def set_mask(self, number: int | None, index: int = 0) -> None:
