@@ -270,6 +270,13 @@ def _concatenated(layer: LayerSpec, inputs: list[_Form | Unknown]) -> _Form | Un
     return _Form(known[0].rank, total, spatial=spatial, first=known[0].first)
 
 
+# Operations outside any layer (keras.ops): what they do to one element after the other.
+_ELEMENT_WISE = (
+    "Abs(olute)?|Cast|Celu|Divide|Elu|Exp|Gelu|Hard(Sigmoid|Silu|Swish|Tanh)|LeakyRelu|Log|Mish"
+    "|Negative|Power|Relu6?|Rsqrt|Selu|Sigmoid|Silu|Softplus|Softsign|Sqrt|Square|Swish|Tanh"
+    "|TrueDivide"
+)
+
 _HANDLERS: tuple[tuple[re.Pattern[str], _Handler], ...] = tuple(
     (re.compile(pattern), handler)
     for pattern, handler in (
@@ -279,6 +286,7 @@ _HANDLERS: tuple[tuple[re.Pattern[str], _Handler], ...] = tuple(
         (r"ELU|LeakyReLU|PReLU|ReLU|Softmax|ThresholdedReLU", _first),
         (r"BatchNormalization(V1)?|(Group|Layer|RMS|Unit)?Normalization", _first),
         (r"Add|Average|Maximum|Minimum|Multiply|Subtract", _first),
+        (_ELEMENT_WISE, _first),
         (r"(Depthwise|Separable)?Conv(olution|LSTM)?[123]D(Transpose)?", _convolved),
         (r"Deconvolution2D", _convolved),
         (r"((Max|Average)Pooling|UpSampling|ZeroPadding|Cropping)[123]D|Resizing", _pooled),
