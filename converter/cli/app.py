@@ -25,6 +25,7 @@ from converter.cli import (
     plan,
     plot,
     render,
+    scaffold,
     schema_command,
     validate,
 )
@@ -70,6 +71,7 @@ app.command(epilog=render.examples(diff.EXAMPLES))(diff.diff)
 app.command(epilog=render.examples(plot.EXAMPLES))(plot.plot)
 app.command(epilog=render.examples(edit.EXAMPLES))(edit.edit)
 app.command(epilog=render.examples(average.EXAMPLES))(average.average)
+app.command(epilog=render.examples(scaffold.EXAMPLES))(scaffold.scaffold)
 app.add_typer(mappings.app, name="mappings")
 app.command(epilog=render.examples(formats.EXAMPLES))(formats.formats)
 app.command(name="schema", epilog=render.examples(schema_command.EXAMPLES))(

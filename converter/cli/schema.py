@@ -335,6 +335,7 @@ class Error(msgspec.Struct, frozen=True):
 
 def results() -> dict[str, type[msgspec.Struct]]:
     """Return command to the structure that it prints; ``error`` is what all print on failure."""
+    from converter.cli.schema_proposals import Scaffolded
     from converter.execution.plan_report import PlanReport  # with NumPy, which few commands need
 
     return {
@@ -346,6 +347,7 @@ def results() -> dict[str, type[msgspec.Struct]]:
         "plot": schema_weights.Plot,
         "edit": Written,
         "average": schema_weights.Averaged,
+        "scaffold": Scaffolded,
         "formats": Formats,
         "mappings list": Mappings,
         "mappings show": Mapping,

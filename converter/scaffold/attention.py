@@ -14,9 +14,9 @@ def multi_head(t: Translation) -> None:
     axes = config.get("attention_axes")
     if any(value.rank != 3 for value in values) or axes not in (None, [1], 1):
         raise UnsupportedFileError(f"cannot scaffold '{t.path}': it attends over axes {axes}")
-    for key in ("use_gate", "sliding_window"):
-        if config.get(key):
-            raise UnsupportedFileError(f"cannot scaffold '{t.path}': it has {key}")
+    for setting in ("use_gate", "sliding_window"):
+        if config.get(setting):
+            raise UnsupportedFileError(f"cannot scaffold '{t.path}': it has {setting}")
     query, value = values[0], values[1]
     key = values[2] if len(values) > 2 else value
     width = t.output()[-1]

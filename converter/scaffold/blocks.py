@@ -12,7 +12,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from converter.scaffold.families import Run, families
-from converter.scaffold.program import Attr, Code, Literal, Member, Option, Part, Program, Statement, Use
+from converter.scaffold.program import (
+    Attr,
+    Code,
+    Literal,
+    Member,
+    Option,
+    Part,
+    Program,
+    Statement,
+    Use,
+)
 
 _FEWEST_STATEMENTS = 3
 
@@ -178,12 +188,9 @@ def _form(blocks: Sequence[Block]) -> Form:
         one = vector[0]
         spelt.append(f", {one.name}={name}" if isinstance(one, Option) else name)
     parts = iter(spelt)
-    form.members = tuple(
-        Member(one.name, _spelt(one.code, parts)) for one in blocks[0].members
-    )
+    form.members = tuple(Member(one.name, _spelt(one.code, parts)) for one in blocks[0].members)
     form.statements = tuple(
-        Statement(one.targets, _spelt(one.code, parts), one.origin)
-        for one in blocks[0].statements
+        Statement(one.targets, _spelt(one.code, parts), one.origin) for one in blocks[0].statements
     )
     return form
 

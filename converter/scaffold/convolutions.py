@@ -9,6 +9,7 @@ from converter.scaffold.activations import activated
 from converter.scaffold.program import Code, Literal, Part, Use, applied, call, option
 from converter.scaffold.scope import Order, Translation, ordered
 
+
 def order_of(t: Translation) -> Order:
     """Return the order of axes that a spatial layer reads: channels first in PyTorch, always."""
     return "keras" if t.config.get("data_format") == "channels_first" else "first"
@@ -78,9 +79,7 @@ def padded(
         return Use(t.write(code)), 0
     else:
         known = [size for size in sizes if size is not None]
-        both = [
-            same_padding(*one) for one in zip(known, kernels, strides, dilations, strict=True)
-        ]
+        both = [same_padding(*one) for one in zip(known, kernels, strides, dilations, strict=True)]
     if all(before == behind for before, behind in both) and symmetric:
         return use, short([before for before, _ in both])
     ends = tuple(end for pair in reversed(both) for end in pair)

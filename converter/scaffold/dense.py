@@ -107,5 +107,3 @@ def repeat_vector(t: Translation) -> None:
     """RepeatVector: (batch, n) to (batch, times, n)."""
     times = listed((-1, t.config["n"], -1), "times")
     t.give(t.write((t.use("keras"), ".unsqueeze(1).expand", *times)), "keras")
-
-

@@ -162,5 +162,3 @@ def resizing(t: Translation) -> None:
     name = "nearest-exact" if mode == "nearest" else mode
     code = call("F.interpolate", t.use(order), size=size, mode=Literal(name))
     t.give(t.write(code), order)
-
-

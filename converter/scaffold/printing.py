@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from converter.scaffold.body import Body, Repeated
 from converter.scaffold.blocks import Form, find_forms
+from converter.scaffold.body import Body, Repeated
 from converter.scaffold.layout_lines import wrapped
 from converter.scaffold.literals import literal_part
 from converter.scaffold.program import Attr, Code, Literal, Part, Program, Statement, Use
@@ -130,9 +130,7 @@ def _running(form: Form) -> list[str]:
 def _with_blocks(program: Program, forms: Sequence[Form]) -> list[Statement]:
     """Return the statements with each block as a call, those in a row as one statement."""
     starts = {
-        block.run.start: (form, index)
-        for form in forms
-        for index, block in enumerate(form.blocks)
+        block.run.start: (form, index) for form in forms for index, block in enumerate(form.blocks)
     }
     read = Counter(value for one in program.statements for value in one.uses())
     made: list[Statement] = []
@@ -155,13 +153,9 @@ def _with_blocks(program: Program, forms: Sequence[Form]) -> list[Statement]:
             and before.targets == (block.given,)
             and read[block.given] == inner
         ):
-            made[-1] = replace(
-                before, targets=(block.made,), blocks=(*before.blocks, told)
-            )
+            made[-1] = replace(before, targets=(block.made,), blocks=(*before.blocks, told))
         else:
-            made.append(
-                Repeated((block.made,), (), "", block.given, (told,), form.suffix)
-            )
+            made.append(Repeated((block.made,), (), "", block.given, (told,), form.suffix))
         position = block.run.end
     return made
 

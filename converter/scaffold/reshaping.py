@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from converter.graph.nodes import ValueRef
 from converter.scaffold.program import Code, Use, listed
-from converter.scaffold.scope import Translation, Value
+from converter.scaffold.scope import Order, Translation, Value
 
 
 def flatten(t: Translation) -> None:
@@ -22,7 +22,7 @@ def _flat(t: Translation) -> None:
     if value.rank == 2:
         t.scope.put(ValueRef(t.call.name, 0), value)
         return
-    own = "flat" if value.own == "first" else "keras"
+    own: Order = "flat" if value.own == "first" else "keras"
     channels = value.shape[-1] if own == "flat" else None
     flat = Value(t.output(), own, image=value, channels=channels)
     t.scope.put(ValueRef(t.call.name, 0), flat)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from converter.scaffold.literals import literal_text
@@ -95,7 +96,7 @@ def _line(values: Sequence[Any], start: int) -> str:
     if any(isinstance(value, bool) or not isinstance(value, int) for value in values):
         return ""
     step = values[1] - values[0]
-    if step <= 0 or any(two - one != step for one, two in zip(values, values[1:], strict=False)):
+    if step <= 0 or any(two - one != step for one, two in pairwise(values)):
         return ""
     offset = values[0] - step * start
     text = "i" if step == 1 else f"{step} * i"

@@ -1,4 +1,4 @@
-"""The graph of every model of keras.applications is Keras' own: calls, connections, shapes, types."""
+"""The graph of every model of keras.applications is Keras' own: calls, connections, shapes."""
 
 from __future__ import annotations
 

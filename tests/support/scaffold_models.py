@@ -1,4 +1,4 @@
-"""Small Keras models as people write them, with odd and pairwise different sizes, to be scaffolded."""
+"""Small Keras models as people write them, odd and pairwise different in their sizes."""
 
 from __future__ import annotations
 
@@ -173,9 +173,7 @@ def recurrent_variants() -> Any:
 def separable_and_depthwise() -> Any:
     L = _layers()
     x = image = _input(15, 11, 3)
-    x = L.SeparableConv2D(
-        8, 3, depth_multiplier=2, padding="same", activation="relu", name="s"
-    )(x)
+    x = L.SeparableConv2D(8, 3, depth_multiplier=2, padding="same", activation="relu", name="s")(x)
     x = L.DepthwiseConv2D((3, 5), depth_multiplier=2, name="d")(x)
     x = L.PReLU(shared_axes=[1, 2], name="p")(x)
     x = L.Conv2D(6, 3, groups=2, dilation_rate=2, use_bias=False, name="g")(x)
@@ -237,9 +235,7 @@ def squeeze_and_excite() -> Any:
 def merges() -> Any:
     L = _layers()
     one, two, three = (_input(6, name=name) for name in ("one", "two", "three"))
-    a, b, c = (
-        L.Dense(5, name=name)(x) for name, x in (("a", one), ("b", two), ("c", three))
-    )
+    a, b, c = (L.Dense(5, name=name)(x) for name, x in (("a", one), ("b", two), ("c", three)))
     merged = [
         L.Average()([a, b, c]), L.Maximum()([a, b, c]), L.Minimum()([a, b]),
         L.Multiply()([a, b, c]), L.Dot(1)([a, b]), L.Dot(1, normalize=True)([b, c]),
