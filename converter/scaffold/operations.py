@@ -32,7 +32,8 @@ _INFIX: Mapping[str, str] = {
     "Greater": ">", "GreaterEqual": ">=", "Less": "<", "LessEqual": "<=",
 }  # fmt: skip
 _REDUCED: Mapping[str, str] = {
-    "Any": "any", "All": "all", "Mean": "mean", "Sum": "sum", "Max": "amax", "Min": "amin", "Amax": "amax", "Amin": "amin",
+    "Any": "any", "All": "all", "Mean": "mean", "Sum": "sum",
+    "Max": "amax", "Min": "amin", "Amax": "amax", "Amin": "amin",
 }  # fmt: skip
 
 

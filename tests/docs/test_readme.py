@@ -36,3 +36,12 @@ def test_only_times_and_roundings_are_left_out_of_the_comparison():
 def test_the_page_runs_no_command_but_ours(tmp_path: Path):
     with pytest.raises(ValueError, match="only run our own command, not 'rm'"):
         readme.run("rm -r /", tmp_path)
+
+
+@pytest.mark.frameworks
+def test_the_module_on_the_page_is_the_one_that_scaffold_writes(tmp_path: Path):
+    readme.prepare(tmp_path)
+    readme.run("converter scaffold digits.keras digits_net.py --no-check", tmp_path)
+    text = (tmp_path / "digits_net.py").read_text(encoding="utf-8")
+    written = text[text.index("class Digits") :]
+    assert f"```python\n{written}```" in readme.README.read_text(encoding="utf-8")

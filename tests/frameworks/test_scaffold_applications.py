@@ -1,0 +1,87 @@
+"""Scaffolded modules of keras.applications: all constructors, two sizes, with and without top."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from support.scaffolding import scaffold_and_compare
+
+pytestmark = pytest.mark.frameworks
+
+REPORT = Path(__file__).parents[2] / "report" / "scaffold.md"
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    longest: int | None = None
+
+
+CASES = [
+    Case(name)
+    for name in (
+        "ConvNeXtTiny ConvNeXtSmall ConvNeXtBase ConvNeXtLarge ConvNeXtXLarge DenseNet121"
+        " DenseNet169 DenseNet201 EfficientNetB1 EfficientNetB2 EfficientNetB3 EfficientNetB4"
+        " EfficientNetB5 EfficientNetB6 EfficientNetB7 EfficientNetV2B0 EfficientNetV2B1"
+        " EfficientNetV2B2 EfficientNetV2B3 EfficientNetV2S EfficientNetV2M EfficientNetV2L"
+        " InceptionResNetV2 InceptionV3 MobileNet MobileNetV2 MobileNetV3Large MobileNetV3Small"
+        " ResNet101 ResNet101V2 ResNet152 ResNet152V2 ResNet50V2 VGG16 VGG19 Xception"
+    ).split()
+] + [Case("ResNet50", 150), Case("EfficientNetB0", 200)]
+SIZES = [(96, 96, 3), (97, 75, 3)]
+FAMILIES = "ConvNeXtTiny DenseNet121 EfficientNetB0 EfficientNetV2B0 InceptionResNetV2 InceptionV3"
+FAMILIES += " MobileNet MobileNetV2 MobileNetV3Small ResNet50 ResNet50V2 VGG16 Xception"
+
+
+def _build(name: str, shape, *, top: bool = True):
+    import keras
+
+    keras.backend.clear_session()
+    further = {"classes": 7, "classifier_activation": None} if top else {"pooling": None}
+    make = getattr(keras.applications, name)
+    return make(weights=None, input_shape=shape, include_top=top, **further)
+
+
+def _note(line: str) -> None:
+    REPORT.parent.mkdir(exist_ok=True)
+    with REPORT.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+def _checked(name: str, shape, *, top: bool, longest: int | None = None) -> None:
+    compared = scaffold_and_compare(_build(name, shape, top=top))
+    size = "x".join(map(str, shape[:2]))
+    _note(f"| {name} | {size} | {top} | {compared.lines} | {compared.worst:.1f} |")
+    assert compared.source.stubs == {}
+    assert compared.report.verdict == "pass", "\n".join(compared.report.lines())
+    assert longest is None or compared.lines < longest
+
+
+@pytest.mark.parametrize(
+    ("name", "longest"), [("ResNet50", 150), ("EfficientNetB0", 200), ("DenseNet121", 100)]
+)
+def test_deep_models_are_short(name, longest):
+    _checked(name, (65, 43, 3), top=True, longest=longest)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("shape", SIZES, ids=["even", "odd"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_every_constructor(case, shape):
+    _checked(case.name, shape, top=True, longest=case.longest)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", FAMILIES.split())
+def test_without_the_classifier(name):
+    _checked(name, (97, 75, 3), top=False)
+
+
+def test_nasnet_is_not_to_be_had_on_this_backend():
+    """Two constructors are missing above: Keras 3.15 refuses them on the torch backend."""
+    import keras
+
+    with pytest.raises(ValueError, match="not available with the torch backend"):
+        keras.applications.NASNetMobile(weights=None)
