@@ -19,20 +19,20 @@ class Case:
     longest: int | None = None
 
 
-CASES = [
-    Case(name)
-    for name in (
-        "ConvNeXtTiny ConvNeXtSmall ConvNeXtBase ConvNeXtLarge ConvNeXtXLarge DenseNet121"
-        " DenseNet169 DenseNet201 EfficientNetB1 EfficientNetB2 EfficientNetB3 EfficientNetB4"
-        " EfficientNetB5 EfficientNetB6 EfficientNetB7 EfficientNetV2B0 EfficientNetV2B1"
-        " EfficientNetV2B2 EfficientNetV2B3 EfficientNetV2S EfficientNetV2M EfficientNetV2L"
-        " InceptionResNetV2 InceptionV3 MobileNet MobileNetV2 MobileNetV3Large MobileNetV3Small"
-        " ResNet101 ResNet101V2 ResNet152 ResNet152V2 ResNet50V2 VGG16 VGG19 Xception"
-    ).split()
-] + [Case("ResNet50", 150), Case("EfficientNetB0", 200)]
+NAMES = """
+    ConvNeXtTiny ConvNeXtSmall ConvNeXtBase ConvNeXtLarge ConvNeXtXLarge DenseNet121 DenseNet169
+    DenseNet201 EfficientNetB1 EfficientNetB2 EfficientNetB3 EfficientNetB4 EfficientNetB5
+    EfficientNetB6 EfficientNetB7 EfficientNetV2B0 EfficientNetV2B1 EfficientNetV2B2
+    EfficientNetV2B3 EfficientNetV2S EfficientNetV2M EfficientNetV2L InceptionResNetV2 InceptionV3
+    MobileNet MobileNetV2 MobileNetV3Large MobileNetV3Small ResNet101 ResNet101V2 ResNet152
+    ResNet152V2 ResNet50V2 VGG16 VGG19 Xception
+"""
+CASES = [*map(Case, NAMES.split()), Case("ResNet50", 150), Case("EfficientNetB0", 200)]
 SIZES = [(96, 96, 3), (97, 75, 3)]
-FAMILIES = "ConvNeXtTiny DenseNet121 EfficientNetB0 EfficientNetV2B0 InceptionResNetV2 InceptionV3"
-FAMILIES += " MobileNet MobileNetV2 MobileNetV3Small ResNet50 ResNet50V2 VGG16 Xception"
+FAMILIES = """
+    ConvNeXtTiny DenseNet121 EfficientNetB0 EfficientNetV2B0 InceptionResNetV2 InceptionV3 MobileNet
+    MobileNetV2 MobileNetV3Small ResNet50 ResNet50V2 VGG16 Xception
+"""
 
 
 def _build(name: str, shape, *, top: bool = True):

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.frameworks
 
 FOLDER = Path(__file__).parents[3] / "shared" / "checkpoints"
 LARGE = "brainchop-model11ae.h5"  # its input has 256 ** 3 voxels: too many to run here
+WITHOUT_GRAPH = frozenset({"music_compact_cnn-tf.hdf5", "music_compact_cnn-theano.hdf5"})
 FILES = sorted(
     path
     for pattern in ("*.h5", "*.hdf5", "*.keras")
@@ -37,11 +38,11 @@ def _scaffolded(source: Path, tmp_path: Path, **wishes):
 @pytest.mark.skipif(not FILES, reason="the shared checkpoints are not there")
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_every_shared_model_is_scaffolded_and_loads(path, tmp_path):
-    try:
-        found = _scaffolded(path, tmp_path, check=path.name != LARGE)
-    except CheckpointError as error:
-        assert "holds no architecture" in error.summary
+    if path.name in WITHOUT_GRAPH:
+        with pytest.raises(CheckpointError, match="holds no architecture"):
+            _scaffolded(path, tmp_path)
         return
+    found = _scaffolded(path, tmp_path, check=path.name != LARGE)
     assert found.source.stubs == {}
     if found.checked is not None:
         assert found.checked.loaded, found.checked.why_not
