@@ -33,6 +33,7 @@ class Task:
         source: The Keras file, or ``None`` where its outputs cannot be had.
         inputs: A ``.npz`` file of inputs, or ``None`` for seeded ones.
         outputs: A ``.npz`` file of recorded outputs, or ``None`` to ask Keras.
+        no_source: Why Keras is not asked, where it is not.
         orders: In which order the module takes and gives the axes of each input and output.
         seed: Of random inputs.
     """
@@ -43,6 +44,7 @@ class Task:
     source: str | None = None
     inputs: str | None = None
     outputs: str | None = None
+    no_source: str = ""
     orders: tuple[tuple[Order, ...], tuple[Order, ...]] = ((), ())
     seed: int = 0
 
@@ -119,7 +121,7 @@ def _outputs(task: Task, module: Any) -> Checked:
     if task.inputs is not None and task.outputs is not None:
         return _recorded(module, Path(task.inputs), Path(task.outputs), task.orders)
     if task.source is None:
-        return Checked(loaded=True, why_not="nothing was given to compare with")
+        return Checked(loaded=True, why_not=task.no_source or "nothing was given to compare with")
     if not is_installed("keras"):
         return Checked(loaded=True, why_not="Keras is not installed")
     try:

@@ -13,6 +13,7 @@ from converter.execution.executor import Written
 from converter.execution.progress import Progress
 from converter.execution.staging import StagedTarget
 from converter.formats.base import Checkpoint
+from converter.graph.nodes import HARD_SIGMOID_2, Layer
 from converter.planning.matching import BY_KIND, make_request
 from converter.planning.plan import Plan
 from converter.planning.planner import make_plan
@@ -124,13 +125,34 @@ def _checked(
         return check(_task(checkpoint, path, source, weights, wishes))
 
 
+def _why_not(checkpoint: Checkpoint, source: Source) -> str:
+    """Return why this Keras cannot be the reference, or an empty text."""
+    if checkpoint.format not in FORMATS_OF_KERAS:
+        return "the source is no Keras file that Keras could run"
+    if source.stubs:
+        return "not every layer has a translation"
+    if any(_is_old(layer) for layer in source.graph.layers):
+        return (
+            "hard_sigmoid was another function when the file was written than in Keras 3; give "
+            "recorded outputs (--inputs, --outputs)"
+        )
+    return ""
+
+
+def _is_old(layer: Layer) -> bool:
+    below = [layer.inner] if layer.inner is not None else []
+    below += [part for parts in layer.parts.values() for part in parts]
+    below += layer.model.layers if layer.model is not None else ()
+    return HARD_SIGMOID_2 in layer.config.values() or any(map(_is_old, below))
+
+
 def _task(checkpoint: Checkpoint, path: Path, source: Source, weights: str, wishes: Wishes) -> Task:
     graph = source.graph
-    opens = checkpoint.format in FORMATS_OF_KERAS and not source.stubs
+    no_source = _why_not(checkpoint, source)
     texts: Mapping[str, str | None] = {
         key: None if value is None else str(value.resolve())
         for key, value in (
-            ("source", checkpoint.path if opens else None),
+            ("source", checkpoint.path if not no_source else None),
             ("inputs", wishes.inputs),
             ("outputs", wishes.outputs),
         )
@@ -140,6 +162,7 @@ def _task(checkpoint: Checkpoint, path: Path, source: Source, weights: str, wish
         source.class_name,
         weights,
         **texts,
+        no_source=no_source,
         orders=(
             tuple(input_order(graph, ref) for ref in graph.inputs),
             tuple(output_order(graph, ref) for ref in graph.outputs),
