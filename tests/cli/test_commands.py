@@ -19,6 +19,7 @@ COMMANDS = [
     ("inspect",),
     ("plan",),
     ("convert",),
+    ("scaffold",),
     ("validate",),
     ("diff",),
     ("plot",),
