@@ -254,6 +254,7 @@ def validate(
     control_seconds: float = 20.0,
     keras_backend: str | None = None,
     keras_python: str | None = None,
+    explain: bool = True,
 ) -> Report:
     """Say whether two checkpoints are the same model.
 
@@ -280,6 +281,7 @@ def validate(
         control_seconds: How long plans broken on purpose may take, in seconds; 0 for none.
         keras_backend: Run Keras in a process of its own on ``torch``, ``tensorflow`` or ``jax``.
         keras_python: The interpreter of that process, by default this one.
+        explain: Whether to look for the layers that differ, and why, where outputs do.
 
     Raises:
         UsageError: If a model cannot be built or run, or a level is unknown or cannot be run.
@@ -297,6 +299,7 @@ def validate(
         tolerances=(rtol, atol),
         control_seconds=control_seconds,
         keras_process=(keras_backend, keras_python),
+        explain=explain,
     )
     with (
         _open_side(source, like, architecture) as first,

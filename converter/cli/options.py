@@ -216,6 +216,10 @@ NoControls = Annotated[
     bool, typer.Option("--no-controls", help="Compare no plan that was broken on purpose.")
 ]
 
+NoExplain = Annotated[
+    bool, typer.Option("--no-explain", help="Do not look for the layers that differ, and why.")
+]
+
 KerasBackend = Annotated[
     BackendName | None,
     typer.Option("--keras-backend", help="Run the Keras side on this, in its own process."),

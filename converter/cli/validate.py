@@ -38,6 +38,7 @@ def validate(
     atol: options.ATol = None,
     controls: options.Controls = 20.0,
     no_controls: options.NoControls = False,
+    no_explain: options.NoExplain = False,
     keras_backend: options.KerasBackend = None,
     keras_python: options.KerasPython = None,
     report: options.ReportPage = None,
@@ -50,10 +51,8 @@ def validate(
     """
     with reporting(json=json, debug=debug):
         from converter import api
-        from converter._optional import require
 
-        if report is not None:  # said before anything is computed
-            require("jinja2", why="cannot write a report as a page", extra="plots")
+        _check_page(report)
         found = api.validate(
             source,
             target,
@@ -69,6 +68,7 @@ def validate(
             control_seconds=0.0 if no_controls else controls,
             keras_backend=None if keras_backend is None else keras_backend.value,
             keras_python=keras_python,
+            explain=not no_explain,
         )
         if json or report is not None:
             found = _recorded(found, source, target)
@@ -77,6 +77,14 @@ def validate(
         _print(found, json=json)
         if not found.passed:
             raise typer.Exit(DIFFERENT)
+
+
+def _check_page(path: Path | None) -> None:
+    """Refuse a page that cannot be written, before anything is computed."""
+    from converter._optional import require
+
+    if path is not None:
+        require("jinja2", why="cannot write a report as a page", extra="plots")
 
 
 def _recorded(found: Report, source: Path, target: Path) -> Report:

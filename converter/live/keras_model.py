@@ -83,6 +83,14 @@ class KerasModelCheckpoint(Checkpoint):
         """Where Keras would write each tensor."""
         return self._structure
 
+    def variable(self, name: str) -> Any:
+        """Return the live variable of one name.
+
+        Raises:
+            KeyError: If there is no such tensor.
+        """
+        return self._variables[name]
+
     def read(self, name: str) -> Array:
         """Return the values of one variable; an array that shares no memory with the model.
 

@@ -24,6 +24,7 @@ def ask(
     tolerances: tuple[float | None, float | None],
     control_seconds: float,
     keras_process: tuple[str | None, str | None],
+    explain: bool = True,
 ) -> Asked:
     """Return what is asked for.
 
@@ -36,6 +37,7 @@ def ask(
         tolerances: Relative and absolute.
         control_seconds: See there.
         keras_process: Backend and interpreter.
+        explain: See there.
 
     Raises:
         UsageError: If there is no level of a name.
@@ -59,5 +61,6 @@ def ask(
         seed=seed,
         tolerance=tolerance,
         control_seconds=control_seconds,
+        explain=explain,
         process=Process(backend or "tensorflow", python) if backend or python else None,
     )

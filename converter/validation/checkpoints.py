@@ -46,6 +46,7 @@ class Asked:
         seed: Of random inputs and random weights.
         tolerance: What decides in the place of the noise floor.
         control_seconds: How long the comparisons that must fail may take, in seconds; 0 for none.
+        explain: Whether to look for the layers that differ, and why.
         process: Where the Keras side runs; ``None`` for this process.
     """
 
@@ -56,6 +57,7 @@ class Asked:
     seed: int = 0
     tolerance: Tolerance | None = None
     control_seconds: float = 20.0
+    explain: bool = True
     process: Process | None = None
 
 
@@ -204,6 +206,7 @@ class _Validation:
             outputs=known.outputs if known is not None else (),
             tolerance=asked.tolerance,
             control_seconds=asked.control_seconds,
+            explain=asked.explain,
         )
 
     def _outputs(self) -> Report:

@@ -54,6 +54,7 @@ class Options:
         measure_noise: Whether to run the PyTorch side in float64 too; it takes twice its memory.
         tolerance: What decides in the place of the noise floor, or ``None``.
         control_seconds: How long the comparisons that must fail may take, in seconds; 0 for none.
+        explain: Whether to look for the layers that differ, and why, where outputs do.
     """
 
     seed: int = 0
@@ -64,6 +65,7 @@ class Options:
     measure_noise: bool = True
     tolerance: Tolerance | None = None
     control_seconds: float = 20.0
+    explain: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +106,14 @@ class Comparison:
         self._plan = plan
         self._notices: list[str] = []
         self._is_unsteady = False
+        self.arrays: Mapping[str, Array] = {}
 
     def run(self, given: Given) -> Compared:
         """Run both sides and judge every output; see :class:`Compared`."""
         self._notices = list(self._keras.facts.wrong_references)
         self._is_unsteady = False
         arrays = self._inputs(given)
+        self.arrays = arrays
         expected = self._keras.run(arrays)
         found = self._run_torch(arrays)
         floors = self._floors(arrays, found)
@@ -143,7 +147,8 @@ class Comparison:
             arrays = check_inputs({"": np.asarray(given)}, specs, label="the arguments")
         return {one.name: _as_taken(arrays[one.name], one) for one in specs}
 
-    def _torch_inputs(self, arrays: Mapping[str, Array]) -> tuple[list[Array], dict[str, Array]]:
+    def torch_inputs(self, arrays: Mapping[str, Array]) -> tuple[list[Array], dict[str, Array]]:
+        """Return the inputs in PyTorch's layout, by position and by name."""
         return alignment.torch_inputs(
             arrays,
             self._keras.facts,
@@ -153,7 +158,7 @@ class Comparison:
         )
 
     def _run_torch(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        return run_torch(self._module, *self._torch_inputs(arrays))
+        return run_torch(self._module, *self.torch_inputs(arrays))
 
     def _floors(self, arrays: Mapping[str, Array], found: Mapping[str, Array]) -> dict[str, float]:
         sentence, is_random = unsteadiness(
@@ -164,7 +169,7 @@ class Comparison:
         if is_random or not self._options.measure_noise:
             # Its distance from itself would be that of the randomness, and excuse anything.
             return typical
-        floors = noise_floor(self._module, *self._torch_inputs(arrays), found)
+        floors = noise_floor(self._module, *self.torch_inputs(arrays), found)
         if isinstance(floors, str):
             self._notices.append(
                 f"The noise floor could not be measured ({floors}); {TYPICAL_FLOOR:.0e} is assumed."

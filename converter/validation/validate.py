@@ -16,9 +16,10 @@ from converter._version import __version__
 from converter.errors import UsageError
 from converter.live.kinds import is_keras_layer, is_torch_module
 from converter.planning.plan import Plan
+from converter.validation.causes_of import Explained, find_causes
 from converter.validation.comparison import Compared, Comparison, Given, Options
 from converter.validation.keras_side import KerasSide, LiveKeras
-from converter.validation.report import Report
+from converter.validation.report import Report, worst
 
 __all__ = ["Options", "compare_sides", "validate"]
 
@@ -68,16 +69,42 @@ def compare_sides(
         inputs: As in :func:`validate`.
         plan: Keras to PyTorch, where there is one.
     """
-    found = Comparison(keras, module, options, plan).run(inputs)
+    comparison = Comparison(keras, module, options, plan)
+    found = comparison.run(inputs)
+    explained, notices = Explained(), found.notices
+    if options.explain and worst(row.verdict for row in found.rows) != "pass":
+        explained, notice = _explained(keras, module, plan, comparison)
+        notices += (notice,) if notice else ()
     return Report(
         "outputs",
         found.rows,
         len(found.rows),
-        found.notices,
+        notices,
         _settings(keras.facts.versions, options, found),
+        findings=explained.findings,
+        trace=explained.trace,
         controls=found.controls,
         histogram=found.histogram,
     )
+
+
+def _explained(
+    keras: KerasSide, module: Any, plan: Plan | None, comparison: Comparison
+) -> tuple[Explained, str]:
+    """Return where and why the two differ, or a sentence that says why that is not known."""
+    if plan is None:
+        return Explained(), "No layer is named: no plan pairs layers with modules."
+    if keras.model is None:
+        return Explained(), (
+            "No layer is named: Keras ran in another process, and layers are traced in this one."
+        )
+    arrays = comparison.arrays
+    try:
+        inputs = comparison.torch_inputs(arrays)
+        return find_causes(keras.model, module, plan, arrays, inputs), ""
+    except Exception as error:  # foreign code in hooks: the verdict stands without the cause
+        text = (str(error).splitlines() or [""])[0]
+        return Explained(), f"The layers could not be traced ({type(error).__name__}: {text})."
 
 
 def _settings(versions: Mapping[str, str], options: Options, found: Compared) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Why a layer differs: closed lists of hypotheses, each tried by computing the layer with it."""

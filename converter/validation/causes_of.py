@@ -1,0 +1,114 @@
+"""Where and why two live models differ: traced, localised and explained in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from converter.execution.conversion import Conversion
+from converter.execution.converted import ConvertedCheckpoint
+from converter.live.keras_model import KerasModelCheckpoint
+from converter.planning.plan import Plan
+from converter.tensors.dtype import Array
+from converter.validation.explaining import explain, floor_of
+from converter.validation.findings import Finding, LayerError
+from converter.validation.keras_trace import KerasTrace, trace_keras
+from converter.validation.localising import Place, fit_output, run_on_keras_values
+from converter.validation.pairing import Pair, pair_layers
+from converter.validation.running import flatten_outputs, run_keras, run_torch
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """Where and why two models differ.
+
+    Attributes:
+        trace: The error of each layer, in PyTorch's order.
+        findings: Every layer that differs.
+    """
+
+    trace: tuple[LayerError, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+def find_causes(
+    model: Any,
+    module: Any,
+    plan: Plan,
+    arrays: Mapping[str, Array],
+    torch_inputs: tuple[Sequence[Array], Mapping[str, Array]],
+) -> Explained:
+    """Run both models once and say where and why they differ.
+
+    Args:
+        model: A live Keras model.
+        module: A live ``torch.nn.Module``.
+        plan: Keras to PyTorch.
+        arrays: Inputs by Keras name.
+        torch_inputs: The same in PyTorch's layout, by position and by name.
+    """
+    import torch
+
+    pairs = pair_layers(plan, model, module)
+    trace = trace_keras(lambda: run_keras(model, arrays), model, [one.layer for one in pairs])
+    places, outputs = run_on_keras_values(lambda: run_torch(module, *torch_inputs), pairs, trace)
+    places += _outputs(trace, outputs)
+    converted = ConvertedCheckpoint(Conversion(plan, KerasModelCheckpoint(model)))
+    training = [(one, one.training) for one in module.modules()]
+    module.eval()
+    try:
+        with torch.no_grad():
+            findings = explain(places, trace, _planned(converted))
+            errors = _errors(places)
+    finally:
+        for one, before in training:
+            one.training = before
+    return Explained(errors, findings)
+
+
+def _outputs(trace: KerasTrace, outputs: Mapping[str, Array]) -> list[Place]:
+    """Return the models' outputs as places: what lies behind the last paired layer."""
+    tensors = _final(trace)
+    if len(tensors) != len(outputs):
+        return []
+    places = []
+    for tensor, found in zip(tensors, outputs.values(), strict=True):
+        best = fit_output(tensor[1], found)
+        places.append(Place(None, None, tensor[0], found, best.array, best.error, is_segment=True))
+    return places
+
+
+def _final(trace: KerasTrace) -> list[tuple[Any, Array]]:
+    """Return the tensors of the events whose values are the model's outputs."""
+    import numpy as np
+
+    from converter.validation.keras_trace import as_array
+
+    found = []
+    for value in map(np.asarray, flatten_outputs(trace.output).values()):
+        for event in reversed(trace.events):
+            made = event.result
+            if made is None or tuple(made.shape) != tuple(value.shape):
+                continue
+            array = as_array(made)
+            if np.array_equal(array, value, equal_nan=True):
+                found.append((made, array))
+                break
+    return found
+
+
+def _planned(converted: ConvertedCheckpoint) -> Callable[[Pair], dict[str, Array]]:
+    def planned(pair: Pair) -> dict[str, Array]:
+        prefix = f"{pair.name}."
+        return {name.removeprefix(prefix): converted.read(name) for name in pair.tensors}
+
+    return planned
+
+
+def _errors(places: Sequence[Place]) -> tuple[LayerError, ...]:
+    return tuple(
+        LayerError(one.pair.path, one.pair.name, one.error, floor_of(one))
+        for one in places
+        if one.pair is not None and not one.is_segment
+    )
