@@ -305,9 +305,8 @@ def validate(
         _open_side(source, like, architecture) as first,
         _open_side(target, like, architecture) as second,
     ):
-        return validate_checkpoints(
-            first, second, factories={"keras": keras, "torch": torch}, asked=asked
-        )
+        factories = {"keras": keras, "torch": torch}
+        return validate_checkpoints(first, second, factories=factories, asked=asked)
 
 
 def _open_side(source: object, like: object, architecture: object) -> Checkpoint:
