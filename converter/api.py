@@ -305,7 +305,7 @@ def validate(
         _open_side(source, like, architecture) as first,
         _open_side(target, like, architecture) as second,
     ):
-        factories = {"keras": keras, "torch": torch}
+        factories: dict[Family, object] = {"keras": keras, "torch": torch}
         return validate_checkpoints(first, second, factories=factories, asked=asked)
 
 
