@@ -37,6 +37,7 @@ class Names:
 
 
 Score = Callable[[Iterable[str]], int]
+Respelling = Callable[[str], str]
 
 
 def canonical_keras(names: Iterable[str], prefixes: Iterable[str], score: Score) -> Names:
@@ -71,7 +72,11 @@ def numbered(names: Iterable[str], prefixes: Iterable[str]) -> tuple[str, ...]:
 
 
 def canonical_torch(
-    names: Iterable[str], prefixes: Iterable[str], aliases: Mapping[str, str], score: Score
+    names: Iterable[str],
+    prefixes: Iterable[str],
+    aliases: Mapping[str, str],
+    score: Score,
+    respelt: Respelling = str,
 ) -> Names:
     """Return the canonical names of PyTorch tensors.
 
@@ -80,6 +85,7 @@ def canonical_torch(
         prefixes: Prefixes that the mapping declares, each ending with a dot.
         aliases: Old ending to the ending that the rules write, by component.
         score: How many of some names the mapping's rules know; decides whether a prefix is there.
+        respelt: Gives a name without prefix as the rules spell it.
     """
     original = list(names)
     plain = [_without(name, _COMPILED) for name in original]
@@ -88,14 +94,20 @@ def canonical_torch(
         wrapper += _WRAPPER
         plain = [name.removeprefix(_WRAPPER) for name in plain]
     plain = [_with_ending(name, aliases) for name in plain]
-    return _taken_off(original, plain, _best_prefix(plain, prefixes, score), wrapper)
+
+    def known(some: Iterable[str]) -> int:
+        return score(respelt(name) for name in some)
+
+    return _taken_off(original, plain, _best_prefix(plain, prefixes, known), wrapper, respelt)
 
 
-def _taken_off(original: list[str], plain: list[str], prefix: str, wrapper: str) -> Names:
+def _taken_off(
+    original: list[str], plain: list[str], prefix: str, wrapper: str, respelt: Respelling = str
+) -> Names:
     canonical: dict[str, str] = {}
     problems = []
     for name, bare in zip(original, plain, strict=True):
-        known = bare.removeprefix(prefix) or bare
+        known = respelt(bare.removeprefix(prefix) or bare)
         other = canonical.setdefault(known, name)
         if other != name:
             text = f"and '{other}' are both '{known}' to the rules"

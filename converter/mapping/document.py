@@ -42,6 +42,7 @@ _KEYS = (
     "prefixes",
     "keras_prefixes",
     "aliases",
+    "spellings",
     "requires",
     "sources",
     "inputs",
@@ -142,7 +143,7 @@ class _Reader:
         self._conditions = self._read_conditions()
         rules = self._read_rules()
         drops, ties = self._read_drops(), self._read_ties()
-        requirements = self._read_requirements()
+        spellings, requirements = self._read_spellings(), self._read_requirements()
         for table in sorted(self._tables.keys() - self._used):
             self.schema.note(f"tables.{table}", "is used by no template")
         sources, inputs, outputs = read_models(self.schema, self._top)
@@ -160,6 +161,7 @@ class _Reader:
             prefixes=self._read_prefixes("prefixes", "."),
             keras_prefixes=self._read_prefixes("keras_prefixes", "/"),
             aliases=self._texts("aliases"),
+            spellings=spellings,
             requirements=requirements,
             sources=sources,
             inputs=inputs,
@@ -344,6 +346,16 @@ class _Reader:
             )
             ties.append(Tie(torch, of, "copy" if write == "copy" else "omit"))
         return tuple(ties)
+
+    def _read_spellings(self) -> dict[str, str]:
+        spellings = self._texts("spellings")
+        for old, new in spellings.items():
+            where = f"spellings.{old}"
+            other = self.template(old, where, "keras")
+            written = self.template(new, where, "torch")
+            if other and written and other.placeholders != written.placeholders:
+                self.schema.note(where, "the two have different placeholders")
+        return spellings
 
     def _read_requirements(self) -> tuple[Requirement, ...]:
         found = []

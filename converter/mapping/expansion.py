@@ -22,6 +22,7 @@ from converter.mapping.layer_checks import check_layers
 from converter.mapping.rule_index import ReadRule, RuleIndex, owners
 from converter.mapping.rules import Kind, Mapping, Pairing
 from converter.mapping.schema import near
+from converter.mapping.spellings import Spellings
 from converter.mapping.template import Bindings, Side
 from converter.tensors.manifest import Family, Manifest
 
@@ -158,7 +159,9 @@ class _Expander:
         names = [*manifest.tensors, *manifest.ties]
         if side == "keras":
             return canonical_keras(names, self._mapping.keras_prefixes, score)
-        return canonical_torch(names, self._mapping.prefixes, self._mapping.aliases, score)
+        mapping = self._mapping
+        respelt = Spellings(mapping)
+        return canonical_torch(names, mapping.prefixes, mapping.aliases, score, respelt)
 
     def _assumptions(self) -> tuple[str, ...]:
         prefixes = {"PyTorch": self._names.prefix, "Keras": self._keras_names.prefix}

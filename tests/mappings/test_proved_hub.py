@@ -8,29 +8,14 @@ from typing import Any
 import numpy as np
 import oracles
 import pytest
-from support.hub_cases import CASES, LENGTH, VOCABULARY, Case
+from support.hub_cases import LENGTH, VOCABULARY, Case
+from support.hub_models import ALL, keras_model, torch_module
 
 import converter
 
 pytestmark = [pytest.mark.frameworks, pytest.mark.oracles]
 
-_each = pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-
-
-def _keras(case: Case, seed: int = 0) -> Any:
-    models = oracles.keras_hub().models
-    model = getattr(models, case.keras)(**case.arguments)
-    if case.task:
-        model = getattr(models, case.task)(backbone=model, preprocessor=None, **case.task_arguments)
-    oracles.randomise_keras(model, seed)
-    return model
-
-
-def _torch(case: Case) -> Any:
-    transformers = oracles.transformers()
-    config = getattr(transformers, case.config)(**case.settings)
-    config._attn_implementation = "eager"
-    return getattr(transformers, case.torch)(config).eval()
+_each = pytest.mark.parametrize("case", ALL, ids=lambda case: case.id)
 
 
 def _inputs(case: Case) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -48,9 +33,6 @@ def _inputs(case: Case) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     tokens = random.integers(3, VOCABULARY, (4, LENGTH)).astype("int32")
     keras = {"token_ids": tokens, "padding_mask": mask}
     named = {"input_ids": tokens, "attention_mask": mask}
-    if case.segments:
-        keras["segment_ids"] = random.integers(0, 2, (4, LENGTH)).astype("int32")
-        named["token_type_ids"] = keras["segment_ids"]
     return keras, {name: torch.from_numpy(value).long() for name, value in named.items()}
 
 
@@ -71,7 +53,7 @@ def _with_output(module: Any, name: str, seen: Any) -> Any:
 
 @_each
 def test_outputs_agree_and_weights_come_back_bit_for_bit(case: Case) -> None:
-    model, module = _keras(case), _torch(case)
+    model, module = keras_model(case), torch_module(case)
     plan = converter.plan(model, like=module)
     assert plan.plan.mapping == case.mapping
     module.load_state_dict(plan.state_dict(), strict=True)
@@ -100,7 +82,8 @@ class _Loader:
         self._prefix = prefix
 
     def get_tensor(self, name: str) -> Any:
-        return self._tensors[name if name in self._tensors else self._prefix + name]
+        names = (name, self._prefix + name, name.removeprefix(self._prefix))
+        return self._tensors[next(one for one in names if one in self._tensors)]
 
     def port_weight(self, keras_variable: Any, hf_weight_key: str, hook_fn: Any = None) -> None:
         value = self.get_tensor(hf_weight_key)
@@ -109,11 +92,9 @@ class _Loader:
         keras_variable.assign(value)
 
 
-@pytest.mark.parametrize(
-    "case", [case for case in CASES if case.converter], ids=lambda case: case.id
-)
+@pytest.mark.parametrize("case", [case for case in ALL if case.converter], ids=lambda case: case.id)
 def test_weights_equal_those_of_keras_hubs_own_converter_bit_for_bit(case: Case) -> None:
-    module = _torch(case)
+    module = torch_module(case)
     theirs = getattr(oracles.keras_hub().models, case.keras)(**case.arguments)
     one = importlib.import_module(f"keras_hub.src.utils.transformers.{case.converter}")
     ours = converter.plan(module, like=theirs).get_weights()

@@ -31,10 +31,10 @@ class Case:
         output: Attribute of the PyTorch output.
         keras_output: The Keras output that must be equal, where there are several.
         converter: Module of keras_hub's own converter, whose weights must be the same bits.
-        converter_prefix: What that converter expects before names.
+        converter_prefix: What it has before names and the module has not, or the other way.
         rounded: The dtype that keras_hub's own converter rounds values to.
+        attention: How transformers computes attention.
         images: Whether both sides take images, and not tokens.
-        segments: Whether both sides take segment numbers too.
     """
 
     id: str
@@ -51,8 +51,8 @@ class Case:
     converter: str = ""
     converter_prefix: str = ""
     rounded: str = ""
+    attention: str = "eager"
     images: bool = False
-    segments: bool = False
 
 
 _LLAMA = {
