@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import oracles
-
 from support.hub_cases import CASES, Case
 from support.hub_other_cases import OTHER_CASES
 

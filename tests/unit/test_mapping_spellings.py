@@ -78,7 +78,7 @@ def test_a_name_in_both_spellings_is_a_conflict(tmp_path):
         "encoder.layer.0.attention.query.weight": np.ones((3, 2)),
     }
     source = _saved(tmp_path, "torch.npz", torch)
-    with pytest.raises(converter.PlanError, match="are both 'layers[.]0[.]q_proj[.]weight' to"):
+    with pytest.raises(converter.PlanError, match=r"are both 'layers[.]0[.]q_proj[.]weight' to"):
         converter.plan(source, mapping=_mapping(tmp_path), to="keras")
 
 
