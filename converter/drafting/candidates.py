@@ -1,0 +1,176 @@
+"""Which layer can be which module at all: what the catalogue's kinds and the shapes allow.
+
+A pairing that no kind explains is impossible, never merely unlikely: it is no candidate. Models
+repeat their layers, so the question is asked once for each form of layer and of module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from converter.drafting.units import Place, Unit
+from converter.errors import OperationError
+from converter.mapping.rules import Kind, Slot, is_entry
+from converter.planning.binding import bind_slot
+from converter.tensors.spec import TensorSpec
+
+# Operations for which one side may lack the tensor while the other has it.
+_ONE_SIDED = frozenset({"constant", "derived"})
+
+_Form = tuple[tuple[str, tuple[int, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A pairing that kinds and shapes allow.
+
+    Attributes:
+        unit: The Keras layer.
+        place: The PyTorch module.
+        kind: The kind that explains it.
+        sizes: Sizes of pattern axes that shapes do not determine.
+        taken: PyTorch tensors that it takes.
+        is_usual: Whether conversion without a mapping would choose this kind for the layer.
+    """
+
+    unit: Unit
+    place: Place
+    kind: Kind
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    taken: frozenset[str] = frozenset()
+    is_usual: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """What conversion by kind says of one layer: its kind, and sizes that only the graph shows."""
+
+    kind: Kind
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+
+class Fitter:
+    """Answers which kinds pair a unit with a place.
+
+    Args:
+        kinds: Every kind of the catalogue.
+        usual: Layer path to what conversion by kind says of it.
+    """
+
+    def __init__(self, kinds: Iterable[Kind], usual: Mapping[str, Usual]) -> None:
+        self._kinds = tuple(kind for kind in kinds if kind.slots)
+        self._usual = usual
+        self._fits: dict[tuple[str, _Form, _Form, tuple[tuple[str, int], ...]], bool] = {}
+
+    def candidates(self, unit: Unit, places: Iterable[Place]) -> Iterator[Candidate]:
+        """Yield every candidate of a unit."""
+        chosen = self._chosen(unit)
+        for place in places:
+            for kind, sizes, usual in chosen:
+                if self._fit(kind, unit, place, sizes):
+                    taken = frozenset(
+                        spec.name for name, spec in place.tensors.items() if name in _own(kind)
+                    )
+                    if taken:
+                        yield Candidate(unit, place, kind, sizes, taken, is_usual=usual)
+
+    def _chosen(self, unit: Unit) -> list[tuple[Kind, Mapping[str, int], bool]]:
+        """Return the kinds that may serve a layer, with sizes, the usual one first."""
+        usual = self._usual.get(unit.path)
+        found: list[tuple[Kind, Mapping[str, int], bool]] = []
+        if usual is not None and usual.kind.slots and usual.kind.keras:
+            found.append((usual.kind, usual.sizes, True))
+        for kind in self._kinds:
+            if usual is not None and kind.name == usual.kind.name:
+                continue
+            if _serves(kind, unit) and _has_slots(kind, unit):
+                found.append((kind, {}, False))
+        return found
+
+    def _fit(self, kind: Kind, unit: Unit, place: Place, sizes: Mapping[str, int]) -> bool:
+        if not _has_all(kind, place):
+            return False
+        key = (kind.name, _form(unit.tensors), _form(place.tensors), tuple(sizes.items()))
+        if key not in self._fits:
+            self._fits[key] = _fits(kind, unit.tensors, place.tensors, sizes)
+        return self._fits[key]
+
+
+def _form(tensors: Mapping[str, TensorSpec]) -> _Form:
+    return tuple((name, spec.shape) for name, spec in tensors.items())
+
+
+def _own(kind: Kind) -> frozenset[str]:
+    return frozenset(name for slot in kind.slots for name in slot.torch)
+
+
+def _serves(kind: Kind, unit: Unit) -> bool:
+    """Whether a kind is for layers of this class and config; a class that is not known may be."""
+    name = unit.layer.class_name
+    classes = {one.partition("(")[0] for one in kind.keras}
+    if name is not None and classes and name not in classes:
+        return False
+    config = unit.layer.config
+    return all(is_entry(config[key], one) for key, one in kind.when.items() if key in config)
+
+
+def _has_slots(kind: Kind, unit: Unit) -> bool:
+    known = {name for slot in kind.slots for name in slot.keras}
+    needed = {name for slot in kind.slots if not _may_lack(slot) for name in slot.keras}
+    return needed <= unit.tensors.keys() <= known
+
+
+def _has_all(kind: Kind, place: Place) -> bool:
+    """Whether a place has what a kind must find, and nothing beside it that the kind leaves."""
+    own = _own(kind)
+    for slot in kind.slots:
+        if not _may_lack(slot) and any(name not in place.tensors for name in slot.torch):
+            return False
+    if "" in own or any(_is_numbered(name) for name in own):
+        return True  # a bare tensor, or one layer of a recurrent module that holds several
+    beside = {name.rpartition(".")[0] for name in own if name in place.tensors}
+    return all(name in own for name in place.tensors if name.rpartition(".")[0] in beside)
+
+
+def _is_numbered(name: str) -> bool:
+    return "_l" in name and name.rpartition("_l")[2][:1].isdigit()
+
+
+def _may_lack(slot: Slot) -> bool:
+    return slot.optional or slot.operation in _ONE_SIDED
+
+
+def _fits(
+    kind: Kind,
+    keras: Mapping[str, TensorSpec],
+    torch: Mapping[str, TensorSpec],
+    sizes: Mapping[str, int],
+) -> bool:
+    if any(name not in {one for slot in kind.slots for one in slot.keras} for name in keras):
+        return False
+    return all(_slot_fits(slot, keras, torch, sizes) for slot in kind.slots)
+
+
+def _slot_fits(
+    slot: Slot,
+    keras: Mapping[str, TensorSpec],
+    torch: Mapping[str, TensorSpec],
+    sizes: Mapping[str, int],
+) -> bool:
+    first = [keras[name] for name in slot.keras if name in keras]
+    second = [torch[name] for name in slot.torch if name in torch]
+    if slot.operation == "derived" or not (slot.keras and slot.torch):
+        return True
+    has_first, has_second = len(first) == len(slot.keras), len(second) == len(slot.torch)
+    if not first and not second:
+        return _may_lack(slot)
+    if slot.operation == "constant" and (has_first != has_second) and not (first and second):
+        return True
+    if not (has_first and has_second):
+        return False
+    try:
+        bind_slot(slot, keras=first, torch=second, sizes=sizes)
+    except OperationError:
+        return False
+    return True

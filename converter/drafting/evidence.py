@@ -1,0 +1,143 @@
+"""What speaks for and against a candidate, in numbers, and what the numbers are called.
+
+Values decide where both sides hold the same weights. Otherwise names, the place in the order of
+the model and what the other pairs teach are weighed. The weights below were set on pairs of the
+mapping library and on hand-written ones (tests/drafting); an assignment changes little when they
+are halved or doubled, as candidates are few and most evidence agrees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from converter.drafting.candidates import Candidate
+from converter.drafting.learned import Learned
+from converter.drafting.names import Likeness
+from converter.tensors.dtype import Array
+
+NAME = 1.0
+ORDER = 0.6
+GROUP_ORDER = 0.6
+FORM = 0.8
+NUMBER = 0.8
+UNUSUAL_KIND = 0.15
+SAME_VALUES = 100.0
+
+
+@dataclass(slots=True)
+class Evidence:
+    """Everything known about the candidates of one draft.
+
+    Attributes:
+        candidates: In a fixed order; every array below has an entry for each.
+        names: How alike the names are, 0 to 1.
+        order: How far apart the two are in the order of their models, 0 to 1; all zero where the
+            order of a side means nothing.
+        group_order: The same among layers and modules of the same shapes.
+        values: Position of a candidate to whether its values agree.
+        hinted: Positions of candidates that a hint asks for.
+    """
+
+    candidates: Sequence[Candidate]
+    names: Array
+    order: Array
+    group_order: Array
+    values: Mapping[int, bool] = field(default_factory=dict)
+    hinted: frozenset[int] = frozenset()
+
+    def costs(self, learned: Learned | None = None) -> Array:
+        """Return the cost of each candidate; a lower one is better.
+
+        Args:
+            learned: What an earlier assignment taught, or ``None`` for the first one.
+        """
+        unusual = np.array([not one.is_usual for one in self.candidates], dtype=np.float64)
+        costs = (
+            NAME * (1.0 - self.names)
+            + ORDER * self.order
+            + GROUP_ORDER * self.group_order
+            + UNUSUAL_KIND * unusual
+        )
+        if learned is not None:
+            pairs = [(one.unit.path, one.place.module) for one in self.candidates]
+            costs = costs - FORM * np.array([learned.form_share(*pair) for pair in pairs])
+            costs = costs - NUMBER * np.array([learned.number_share(*pair) for pair in pairs])
+        for position, agree in self.values.items():
+            costs[position] += -SAME_VALUES if agree else SAME_VALUES
+        for position in self.hinted:
+            costs[position] -= SAME_VALUES
+        return costs
+
+
+def weigh(
+    candidates: Sequence[Candidate],
+    *,
+    is_ordered: bool,
+    orders: tuple[Mapping[str, float], Mapping[str, float]] | None = None,
+) -> Evidence:
+    """Return the evidence that names and orders give.
+
+    Args:
+        candidates: All candidates.
+        is_ordered: Whether both sides have an order that means something.
+        orders: Layer path and module name to their place in the order of execution, where the
+            models were run; by default the order of definition.
+    """
+    keras = {one.unit.path: float(one.unit.rank) for one in candidates}
+    torch = {one.place.module: float(one.place.rank) for one in candidates}
+    if orders is not None:
+        keras = {path: orders[0].get(path, rank) for path, rank in keras.items()}
+        torch = {module: orders[1].get(module, rank) for module, rank in torch.items()}
+    likeness = Likeness(keras, torch)
+    count = len(candidates)
+    return Evidence(
+        candidates,
+        np.array([likeness(one.unit.path, one.place.module) for one in candidates]),
+        _order(candidates, keras, torch) if is_ordered else np.zeros(count),
+        _group_order(candidates, keras, torch) if is_ordered else np.zeros(count),
+    )
+
+
+def _order(
+    candidates: Sequence[Candidate], keras: Mapping[str, float], torch: Mapping[str, float]
+) -> Array:
+    first, second = _places(keras), _places(torch)
+    return np.array([abs(first[one.unit.path] - second[one.place.module]) for one in candidates])
+
+
+def _group_order(
+    candidates: Sequence[Candidate], keras: Mapping[str, float], torch: Mapping[str, float]
+) -> Array:
+    """Return distances in order among those that can be exchanged for each other.
+
+    Two layers with the same candidates form a group; the third of four on one side is most often
+    the third of four on the other.
+    """
+    of_unit: dict[str, set[str]] = {}
+    for one in candidates:
+        of_unit.setdefault(one.unit.path, set()).add(one.place.module)
+    groups: dict[frozenset[str], list[str]] = {}
+    for path, modules in of_unit.items():
+        groups.setdefault(frozenset(modules), []).append(path)
+    first: dict[str, float] = {}
+    second: dict[tuple[str, str], float] = {}
+    for modules, paths in groups.items():
+        first.update(_places({path: keras[path] for path in paths}))
+        places = _places({module: torch[module] for module in modules})
+        second.update({(path, module): places[module] for path in paths for module in modules})
+    return np.array(
+        [
+            abs(first[one.unit.path] - second[one.unit.path, one.place.module])
+            for one in candidates
+        ]
+    )
+
+
+def _places(ranks: Mapping[str, float]) -> dict[str, float]:
+    """Return the place of each name in the order of the ranks, from 0 to 1."""
+    ordered = sorted(ranks, key=lambda name: ranks[name])
+    last = max(len(ordered) - 1, 1)
+    return {name: index / last for index, name in enumerate(ordered)}
