@@ -1,0 +1,169 @@
+"""Rules from pairs: as few rows as a person would write, that stand for exactly those pairs.
+
+First every form of name becomes rows of its own (:mod:`converter.drafting.numbering`); then rows
+that differ by one word on each side become one with a table, where that makes the file shorter.
+What comes out is checked by expanding it again: a row that would also claim something else is
+taken apart until it does not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from converter.drafting.assignment import Pair
+from converter.drafting.numbering import Member, Named, Piece, Pieces, Row, rows_of
+from converter.mapping.template import skeleton
+
+_WORD = re.compile(r"[A-Za-z]+")
+_FEWEST_MERGED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Hole:
+    """A row with one word of each side taken out.
+
+    Attributes:
+        key: Everything that is left, for finding rows that differ nowhere else.
+        words: The words taken out.
+        places: Piece, start and end of each word, Keras then PyTorch.
+    """
+
+    key: tuple[object, ...]
+    words: tuple[str, str]
+    places: tuple[tuple[int, int, int], tuple[int, int, int]]
+
+
+def induce(pairs: Iterable[Pair], faulty: Callable[[Sequence[Row]], set[int]]) -> list[Row]:
+    """Return rows that stand for the pairs.
+
+    Args:
+        pairs: The pairs of an assignment.
+        faulty: Given rows, returns the positions of those that do not stand for their pairs alone.
+    """
+    grouped: dict[tuple[object, ...], list[Named]] = defaultdict(list)
+    for pair in pairs:
+        one = pair.candidate
+        names = (one.unit.path, one.place.module)
+        key = (one.kind.name, *map(skeleton, names), tuple(one.sizes.items()))
+        grouped[key].append(names)
+    rows = [
+        row
+        for (kind, _, _, sizes), names in grouped.items()
+        for row in rows_of(str(kind), names, dict(sizes))  # type: ignore[call-overload]  # a tuple of pairs, by construction
+    ]
+    return _sound(_merged(rows), rows, faulty)
+
+
+def _sound(
+    merged: list[Row], rows: Sequence[Row], faulty: Callable[[Sequence[Row]], set[int]]
+) -> list[Row]:
+    """Take rows apart until each stands for its pairs alone."""
+    finer = {row.pairs: row for row in rows}
+    while True:
+        bad = faulty(merged)
+        if not bad:
+            return merged
+        replaced: list[Row] = []
+        for position, row in enumerate(merged):
+            replaced += _finer(row, finer) if position in bad else [row]
+        if len(replaced) == len(merged):
+            return merged  # literal rows already: what is wrong is not the wording
+        merged = replaced
+
+
+def _finer(row: Row, known: dict[tuple[Named, ...], Row]) -> list[Row]:
+    """Return the rows that a merged row was made of, or one row for each pair."""
+    if any(isinstance(piece, Member) for piece in row.keras):
+        parts = [one for pairs, one in known.items() if set(pairs) <= set(row.pairs)]
+        if len(parts) > 1:
+            return parts
+    return [Row(row.kind, (first,), (second,), ((first, second),), row.sizes) for first, second in row.pairs]
+
+
+def _merged(rows: list[Row]) -> list[Row]:
+    """Join rows that differ by one word on each side, the largest family first."""
+    while True:
+        families: dict[tuple[object, ...], dict[int, _Hole]] = defaultdict(dict)
+        for position, row in enumerate(rows):
+            for hole in _holes(row):
+                families[hole.key].setdefault(position, hole)
+        best = max(families.values(), key=_gain, default=None)
+        if best is None or _gain(best) <= 0:
+            return rows
+        joined = _joined([(rows[position], hole) for position, hole in best.items()])
+        first = min(best)
+        rows = [
+            joined if position == first else row
+            for position, row in enumerate(rows)
+            if position == first or position not in best
+        ]
+
+
+def _gain(family: dict[int, _Hole]) -> int:
+    """Return how many lines joining saves; words must be told apart on both sides."""
+    words = [hole.words for hole in family.values()]
+    if len(words) < _FEWEST_MERGED:
+        return 0
+    if any(len({word[side] for word in words}) < len(words) for side in (0, 1)):
+        return 0
+    return len(words) - 2  # one row and one line of a table are left
+
+
+def _holes(row: Row) -> Iterable[_Hole]:
+    for place in _words(row.keras):
+        for other in _words(row.torch):
+            cut = (_without(row.keras, place), _without(row.torch, other))
+            words = (_word(row.keras, place), _word(row.torch, other))
+            yield _Hole((row.kind, row.sizes, *cut), words, (place, other))
+
+
+def _words(pieces: Pieces) -> Iterable[tuple[int, int, int]]:
+    for index, piece in enumerate(pieces):
+        if isinstance(piece, str):
+            for component in _components(piece):
+                yield (index, *component)
+
+
+def _components(text: str) -> Iterable[tuple[int, int]]:
+    """Yield the spans of components, the smaller ones of ``_`` included."""
+    spans: set[tuple[int, int]] = set()
+    for separators in ("/.", "/._"):
+        start = 0
+        for position, letter in enumerate(text + separators[0]):
+            if letter in separators:
+                if position > start and _WORD.search(text[start:position]):
+                    spans.add((start, position))
+                start = position + 1
+    return sorted(spans)
+
+
+def _word(pieces: Pieces, place: tuple[int, int, int]) -> str:
+    index, start, end = place
+    return str(pieces[index])[start:end]
+
+
+def _without(pieces: Pieces, place: tuple[int, int, int]) -> tuple[object, ...]:
+    index, start, end = place
+    text = str(pieces[index])
+    return (*pieces[:index], (text[:start], text[end:]), *pieces[index + 1 :])
+
+
+def _joined(family: Sequence[tuple[Row, _Hole]]) -> Row:
+    member = Member(tuple(sorted(hole.words for _, hole in family)))
+    row, hole = family[0]
+    columns = [
+        _filled(pieces, place, member)
+        for pieces, place in zip((row.keras, row.torch), hole.places, strict=True)
+    ]
+    pairs = tuple(pair for one, _ in family for pair in one.pairs)
+    return Row(row.kind, columns[0], columns[1], pairs, row.sizes)
+
+
+def _filled(pieces: Pieces, place: tuple[int, int, int], member: Member) -> Pieces:
+    index, start, end = place
+    text = str(pieces[index])
+    between: tuple[Piece, ...] = (text[:start], member, text[end:])
+    return (*pieces[:index], *(one for one in between if one != ""), *pieces[index + 1 :])
