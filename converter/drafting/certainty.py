@@ -26,9 +26,7 @@ class Certainty(IntEnum):
 
 def certainty_of(pair: Pair, evidence: Evidence) -> tuple[Certainty, str]:
     """Return how sure a pair is and why, a few words."""
-    position = next(
-        index for index, one in enumerate(evidence.candidates) if one is pair.candidate
-    )
+    position = next(index for index, one in enumerate(evidence.candidates) if one is pair.candidate)
     if evidence.values.get(position):
         return Certainty.PROVED, "the same values on both sides"
     if pair.margin == float("inf"):

@@ -232,7 +232,9 @@ class _Composer:
         alike = Likeness([unit.path for unit in units], names)
 
         def near(key: str, others: Sequence[str], *, turned: bool) -> tuple[str, ...]:
-            scored = [(alike(other, key) if turned else alike(key, other), other) for other in others]
+            scored = [
+                (alike(other, key) if turned else alike(key, other), other) for other in others
+            ]
             return tuple(name for score, name in sorted(scored, reverse=True)[:3] if score > 0)
 
         paths = [unit.path for unit in units]
@@ -270,7 +272,9 @@ def _note(rule: DraftedRule) -> str:
     text = f"{rule.certainty.label}: {rule.why}"
     if rule.rivals:
         shown = ", ".join(rule.rivals[:3])
-        text += f"; or {shown}" + (f" and {len(rule.rivals) - 3} more" if len(rule.rivals) > 3 else "")
+        text += f"; or {shown}" + (
+            f" and {len(rule.rivals) - 3} more" if len(rule.rivals) > 3 else ""
+        )
     return text
 
 

@@ -129,10 +129,7 @@ def _group_order(
         places = _places({module: torch[module] for module in modules})
         second.update({(path, module): places[module] for path in paths for module in modules})
     return np.array(
-        [
-            abs(first[one.unit.path] - second[one.unit.path, one.place.module])
-            for one in candidates
-        ]
+        [abs(first[one.unit.path] - second[one.unit.path, one.place.module]) for one in candidates]
     )
 
 

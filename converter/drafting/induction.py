@@ -80,7 +80,10 @@ def _finer(row: Row, known: dict[tuple[Named, ...], Row]) -> list[Row]:
         parts = [one for pairs, one in known.items() if set(pairs) <= set(row.pairs)]
         if len(parts) > 1:
             return parts
-    return [Row(row.kind, (first,), (second,), ((first, second),), row.sizes) for first, second in row.pairs]
+    return [
+        Row(row.kind, (first,), (second,), ((first, second),), row.sizes)
+        for first, second in row.pairs
+    ]
 
 
 def _merged(rows: list[Row]) -> list[Row]:

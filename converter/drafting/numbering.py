@@ -78,7 +78,9 @@ def rows_of(kind: str, pairs: Sequence[Named], sizes: Mapping[str, int]) -> list
     """
     kept = tuple(sizes.items())
     divided = _divided([_Pair.of(pair) for pair in pairs])
-    return [Row(kind, *columns, tuple(one.names for one in group), kept) for group, columns in divided]
+    return [
+        Row(kind, *columns, tuple(one.names for one in group), kept) for group, columns in divided
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,15 +58,11 @@ def spell(rows: Iterable[Row]) -> Written:
     spelt = []
     for row in rows:
         names = _name_numbers(row.keras, set(tables.values()))
-        spelt.append(
-            (row.kind, _text(row.keras, names, tables), _text(row.torch, names, tables))
-        )
+        spelt.append((row.kind, _text(row.keras, names, tables), _text(row.torch, names, tables)))
     return Written(tuple(spelt), {name: dict(member.table) for member, name in tables.items()})
 
 
-def compose(
-    rows: Sequence[Row], written: Written, heading: Heading, notes: Sequence[str]
-) -> str:
+def compose(rows: Sequence[Row], written: Written, heading: Heading, notes: Sequence[str]) -> str:
     """Return the text of a mapping file.
 
     Args:

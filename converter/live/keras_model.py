@@ -107,6 +107,10 @@ class KerasModelCheckpoint(Checkpoint):
         spec = self._manifest[name]
         return np.array(keras_to_array(variable.value, name), dtype=spec.dtype.numpy, order="C")
 
+    def variables(self) -> Mapping[str, Any]:
+        """Return the model's own variables by manifest name."""
+        return self._variables
+
     def load(self, arrays: Mapping[str, Array]) -> None:
         """Set every variable of the model.
 
