@@ -24,8 +24,18 @@ class Certainty(IntEnum):
         return ("proved", "certain", "likely", "needs a look")[self]
 
 
-def certainty_of(pair: Pair, evidence: Evidence) -> tuple[Certainty, str]:
-    """Return how sure a pair is and why, a few words."""
+def certainty_of(
+    pair: Pair, evidence: Evidence, *, is_recognised: bool = False
+) -> tuple[Certainty, str]:
+    """Return how sure a pair is and why, a few words.
+
+    Args:
+        pair: The pair.
+        evidence: Of all candidates.
+        is_recognised: Whether the module got the layer's own input when both models ran.
+    """
+    if is_recognised:
+        return Certainty.LIKELY, "it gets the layer's own input"
     position = next(index for index, one in enumerate(evidence.candidates) if one is pair.candidate)
     if evidence.values.get(position):
         return Certainty.PROVED, "the same values on both sides"

@@ -7,7 +7,7 @@ each of its rows and with everything that is left over.
 from __future__ import annotations
 
 from collections.abc import Mapping as Dict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from converter.drafting.assignment import Assignment, Pair, assign, choose_units
@@ -30,6 +30,10 @@ from converter.mapping.rules import Mapping
 
 # The order of tensors in these is alphabetical or that of their sizes, never that of the model.
 _UNORDERED = frozenset({"safetensors", "safetensors_index"})
+
+
+# Layer path, and module name, to a place in the order of execution.
+Orders = tuple[Dict[str, float], Dict[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,46 +109,71 @@ class Wishes:
     Attributes:
         heading: What stands around the rows.
         hints: What belongs together.
-        orders: Layer path and module name to their place in the order of execution.
-        pinned: Keras path to the PyTorch module that experiments found for it.
         compare_values: Whether both sides may hold the same weights.
     """
 
     heading: Heading
     hints: Sequence[Hint] = ()
-    orders: tuple[Dict[str, float], Dict[str, float]] | None = None
-    pinned: Dict[str, str] = field(default_factory=dict)
     compare_values: bool = False
 
 
-def make_draft(keras: Checkpoint, torch: Checkpoint, wishes: Wishes) -> Draft:
-    """Propose a mapping.
+class Drafter:
+    """Makes drafts for two checkpoints; what does not change between two of them is kept.
 
     Args:
         keras: The Keras side.
         torch: The PyTorch side.
-        wishes: Everything else.
+        wishes: What the drafts are told.
+
+    Attributes:
+        evidence: Of all candidates, without what experiments found.
 
     Raises:
         UsageError: If a hint cannot be followed.
-        MissingDependencyError: If SciPy is not installed.
     """
-    catalogue = load_catalogue()
-    first = keras.manifest.of_family("keras")
-    second = torch.manifest.of_family("torch")
-    kinds = catalogue.kinds.values()
-    units = find_units(first, second, kinds, is_ordered=torch.format not in _UNORDERED)
-    usual = {
-        one.layer: Usual(one.kind, one.sizes) for one in pair_by_kind(first, catalogue, {}).pairings
-    }
-    chosen, found = choose_units(units, Fitter(kinds, usual))
-    candidates = [one for one in heeded(found, wishes.hints) if _is_kept(one, wishes.pinned)]
-    evidence = weigh(candidates, is_ordered=units.is_ordered, orders=wishes.orders)
-    if wishes.compare_values:
-        shared = share_values(candidates, Fingerprints(keras), Fingerprints(torch))
-        evidence = replace(evidence, values=shared)
-    assignment = assign(chosen, evidence, units)
-    return _Composer(units, evidence, assignment, wishes).draft()
+
+    def __init__(self, keras: Checkpoint, torch: Checkpoint, wishes: Wishes) -> None:
+        catalogue = load_catalogue()
+        first, second = keras.manifest.of_family("keras"), torch.manifest.of_family("torch")
+        kinds = catalogue.kinds.values()
+        usual = {
+            one.layer: Usual(one.kind, one.sizes)
+            for one in pair_by_kind(first, catalogue, {}).pairings
+        }
+        self._wishes = wishes
+        self._units = find_units(first, second, kinds, is_ordered=torch.format not in _UNORDERED)
+        self._chosen, found = choose_units(self._units, Fitter(kinds, usual))
+        self._candidates = heeded(found, wishes.hints)
+        self.evidence = self._weighed(self._candidates, None)
+        if wishes.compare_values:
+            self.evidence.values = share_values(
+                self._candidates, Fingerprints(keras), Fingerprints(torch)
+            )
+
+    def draft(self) -> Draft:
+        """Return the draft that the evidence gives.
+
+        Raises:
+            MissingDependencyError: If SciPy is not installed.
+        """
+        return self._composed(self.evidence, frozenset())
+
+    def redraft(self, pinned: Dict[str, str], orders: Orders) -> Draft:
+        """Return the draft that follows what experiments found.
+
+        Args:
+            pinned: Keras path to the PyTorch module that got the layer's own input.
+            orders: Layer path and module name to their place in the order of execution.
+        """
+        kept = [one for one in self._candidates if _is_kept(one, pinned)]
+        return self._composed(self._weighed(kept, orders), frozenset(pinned))
+
+    def _weighed(self, candidates: Sequence[Candidate], orders: Orders | None) -> Evidence:
+        return weigh(candidates, is_ordered=self._units.is_ordered, orders=orders)
+
+    def _composed(self, evidence: Evidence, recognised: frozenset[str]) -> Draft:
+        assignment = assign(self._chosen, evidence, self._units)
+        return _Composer(self._units, evidence, assignment, self._wishes, recognised).draft()
 
 
 def _is_kept(one: Candidate, pinned: Dict[str, str]) -> bool:
@@ -158,14 +187,22 @@ class _Composer:
     """Rules, their evidence and the leftovers of one assignment."""
 
     def __init__(
-        self, units: Units, evidence: Evidence, assignment: Assignment, wishes: Wishes
+        self,
+        units: Units,
+        evidence: Evidence,
+        assignment: Assignment,
+        wishes: Wishes,
+        recognised: frozenset[str],
     ) -> None:
         self._units = units
         self._evidence = evidence
         self._assignment = assignment
         self._wishes = wishes
         self._certainty = {
-            pair.candidate.unit.path: certainty_of(pair, evidence) for pair in assignment.pairs
+            pair.candidate.unit.path: certainty_of(
+                pair, evidence, is_recognised=pair.candidate.unit.path in recognised
+            )
+            for pair in assignment.pairs
         }
 
     def draft(self) -> Draft:
@@ -197,7 +234,8 @@ class _Composer:
         wanted = {(index, *pair) for index, row in enumerate(rows) for pair in row.pairs}
         made = {(one.rule.index, one.layer, one.module) for one in found.pairings}
         bad = {index for index, *_ in wanted ^ made}
-        return bad | {one.rule.index for one in found.unfilled}
+        bad |= {one.rule.index for one in found.unfilled}
+        return bad | _rules_named(problem.rule for problem in found.problems)
 
     def _read(self, rows: Sequence[Row], written: Written) -> Mapping | set[int]:
         """Return the rows as a mapping, or the positions of those that cannot be read."""
@@ -205,11 +243,7 @@ class _Composer:
         try:
             return parse_mapping(compose(rows, written, heading, [""] * len(rows)))
         except MappingError as error:
-            places = {
-                int(problem.where.partition("[")[2].partition("]")[0])
-                for problem in getattr(error, "problems", ())
-                if problem.where.startswith("rules[")
-            }
+            places = _rules_named(problem.where for problem in getattr(error, "problems", ()))
             if not places:
                 raise
             return places
@@ -266,6 +300,13 @@ class _Composer:
                         if name in one.place.tensors
                     }
         return found
+
+
+def _rules_named(texts: Iterable[str]) -> set[int]:
+    """Return the positions in texts that begin with ``rules[7]``."""
+    return {
+        int(text.partition("[")[2].partition("]")[0]) for text in texts if text.startswith("rules[")
+    }
 
 
 def _note(rule: DraftedRule) -> str:

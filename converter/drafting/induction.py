@@ -118,6 +118,8 @@ def _gain(family: dict[int, _Hole]) -> int:
 def _holes(row: Row) -> Iterable[_Hole]:
     for place in _words(row.keras):
         for other in _words(row.torch):
+            if _is_whole(row.keras, place) and _is_whole(row.torch, other):
+                continue  # names with nothing in common are rows of their own
             cut = (_without(row.keras, place), _without(row.torch, other))
             words = (_word(row.keras, place), _word(row.torch, other))
             yield _Hole((row.kind, row.sizes, *cut), words, (place, other))
@@ -141,6 +143,10 @@ def _components(text: str) -> Iterable[tuple[int, int]]:
                     spans.add((start, position))
                 start = position + 1
     return sorted(spans)
+
+
+def _is_whole(pieces: Pieces, place: tuple[int, int, int]) -> bool:
+    return len(pieces) == 1 and place[1:] == (0, len(str(pieces[0])))
 
 
 def _word(pieces: Pieces, place: tuple[int, int, int]) -> str:

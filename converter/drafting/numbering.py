@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 _RUN = re.compile(r"[0-9]+")
 _LARGEST_FACTOR = 12
+_FEWEST_FOR_FACTOR = 3
 _TABLE_COST = 2.0  # lines of a table, against one line for each further rule
 _MEMBERS_A_LINE = 6
 
@@ -198,6 +199,8 @@ def _line(given: Sequence[int], values: Sequence[int]) -> tuple[int, int] | None
     factor, rest = divmod(last - first, high - low)
     if rest or not 1 <= factor <= _LARGEST_FACTOR:
         return None
+    if factor > 1 and len(set(given)) < _FEWEST_FOR_FACTOR:
+        return None  # two points make a line by chance
     offset = first - factor * low
     fits = all(value == factor * one + offset for one, value in zip(given, values, strict=True))
     return (factor, offset) if fits else None

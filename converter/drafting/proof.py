@@ -1,0 +1,211 @@
+"""Prove a draft by the outputs of both models, and let the models settle what names left open.
+
+Random weights go through the drafted mapping, both models run on the same inputs, and the outputs
+are judged by the noise floor (see :mod:`converter.validation`). Only a draft whose outputs agree
+is proved; whatever happens, both models get their own weights back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from converter.drafting.activations import Recorded, record_keras
+from converter.drafting.candidates import Candidate
+from converter.drafting.draft import Draft
+from converter.drafting.evidence import Evidence
+from converter.drafting.experiment import Aligned, Aligner, write_tensors
+from converter.drafting.random_values import random_values
+from converter.errors import ConverterError
+from converter.execution.executor import to_arrays
+from converter.live.keras_model import KerasModelCheckpoint
+from converter.live.torch_module import TorchModuleCheckpoint
+from converter.mapping.rules import Mapping as ArchitectureMapping
+from converter.planning.matching import make_request
+from converter.planning.plan import Plan
+from converter.planning.planner import make_plan
+from converter.planning.sides import Side
+from converter.validation.alignment import torch_inputs
+from converter.validation.inputs import make_inputs
+from converter.validation.keras_side import LiveKeras, facts_of
+from converter.validation.report import Report
+from converter.validation.validate import Options, compare_sides
+
+BUDGET = 24  # runs of the PyTorch side, at most
+
+# Given what is pinned, and the order of execution, makes a draft anew.
+Redraft = Callable[[Mapping[str, str], tuple[Mapping[str, float], Mapping[str, float]]], Draft]
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What running both models showed.
+
+    Attributes:
+        report: The comparison of the outputs of the last draft, or ``None`` where it could not be
+            made.
+        runs: How often the PyTorch side was run to find out who is who.
+        why_not: Why nothing was compared, or where the run could recognise no further module; empty
+            otherwise.
+    """
+
+    report: Report | None
+    runs: int = 0
+    why_not: str = ""
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether the outputs agree; a warning is not enough, and nor are inputs too weak."""
+        return (
+            self.report is not None
+            and self.report.verdict == "pass"
+            and all(one.is_detected or one.note for one in self.report.controls)
+        )
+
+
+@dataclass(slots=True)
+class Bench:
+    """Both models on the bench: filled with random weights, and given back as they were.
+
+    Attributes:
+        model: A live Keras model.
+        module: A live PyTorch module.
+        seed: Of weights and inputs.
+        budget: Runs of the PyTorch side, at most.
+    """
+
+    model: Any
+    module: Any
+    seed: int = 0
+    budget: int = BUDGET
+    _runs: int = 0
+
+    def prove(self, draft: Draft, evidence: Evidence, redraft: Redraft) -> tuple[Draft, Proof]:
+        """Prove a draft; where it fails, find out who is who and prove the better one.
+
+        Args:
+            draft: The draft that names, shapes and order gave.
+            evidence: Of its candidates.
+            redraft: Makes a draft with what was found out.
+        """
+        with self._borrowed():
+            try:
+                proof = self._compared(draft)
+                if proof.is_proved:
+                    return draft, proof
+                return self._searched(draft, proof, evidence, redraft)
+            except ConverterError as error:
+                return draft, Proof(None, self._runs, error.summary)
+
+    @contextlib.contextmanager
+    def _borrowed(self) -> Iterator[None]:
+        keras, torch = KerasModelCheckpoint(self.model), TorchModuleCheckpoint(self.module)
+        ours = {name: keras.read(name) for name in keras.manifest.tensors}
+        theirs = {name: torch.read(name).copy() for name in torch.manifest.tensors}
+        try:
+            yield
+        finally:
+            keras.load(ours)
+            torch.load(theirs)
+
+    def _compared(self, draft: Draft) -> Proof:
+        """Compare the outputs under random weights that went through the draft."""
+        if not draft.is_complete:
+            return Proof(None, self._runs, "tensors are left over")
+        keras = KerasModelCheckpoint(self.model)
+        values = random_values(keras.manifest, self.seed)
+        keras.load(values)
+        plan = self._plan(draft.mapping)
+        TorchModuleCheckpoint(self.module).load(to_arrays(plan, keras))
+        options = Options(seed=self.seed)
+        report = compare_sides(LiveKeras(self.model), self.module, options=options, plan=plan)
+        return Proof(report, self._runs)
+
+    def _plan(self, mapping: ArchitectureMapping) -> Plan:
+        keras = Side("keras", KerasModelCheckpoint(self.model).manifest, label="Keras")
+        torch = Side("torch", TorchModuleCheckpoint(self.module).manifest, label="PyTorch")
+        return make_plan(make_request(keras, torch, mapping=mapping))
+
+    def _searched(
+        self, draft: Draft, proof: Proof, evidence: Evidence, redraft: Redraft
+    ) -> tuple[Draft, Proof]:
+        aligner, recorded = self._aligner(draft, evidence)
+        best = self._run(aligner, {})
+        tried: set[tuple[str, str]] = set()
+        forced: dict[str, str] = {}
+        while True:
+            draft = redraft(best.found, (recorded.order, best.order))
+            proof = replace(self._compared(draft), runs=self._runs)
+            if proof.is_proved:
+                return draft, proof
+            better = self._next(aligner, best, forced, tried)
+            if better is None:
+                why = f"'{best.stopped_at}' gets what no layer gets" if best.stopped_at else ""
+                return draft, replace(proof, why_not=why or proof.why_not)
+            best, forced = better
+
+    def _next(
+        self,
+        aligner: Aligner,
+        best: Aligned,
+        forced: dict[str, str],
+        tried: set[tuple[str, str]],
+    ) -> tuple[Aligned, dict[str, str]] | None:
+        """Return the first other choice that gets at least as far, the latest choices first.
+
+        What lies before the module where recognition stopped is to blame, so the nearest choice
+        before it is.
+        """
+        for choice in reversed(best.choices):
+            for other in choice.others:
+                if self._runs >= self.budget:
+                    return None
+                if (choice.module, other) in tried:
+                    continue
+                tried.add((choice.module, other))
+                wanted = {**forced, choice.module: other}
+                found = self._run(aligner, wanted)
+                further = len(found.found) > len(best.found)
+                if further or (best.stopped_at is None and len(found.found) == len(best.found)):
+                    return found, wanted
+        return None
+
+    def _run(self, aligner: Aligner, forced: Mapping[str, str]) -> Aligned:
+        self._runs += 1
+        return aligner.run(forced)
+
+    def _aligner(self, draft: Draft, evidence: Evidence) -> tuple[Aligner, Recorded]:
+        keras = KerasModelCheckpoint(self.model)
+        torch = TorchModuleCheckpoint(self.module)
+        values = random_values(keras.manifest, self.seed)
+        keras.load(values)
+        facts = facts_of(self.model)
+        arrays = make_inputs(facts.inputs, seed=self.seed, batch=Options().batch)
+        units = list({one.unit.path: one.unit for one in evidence.candidates}.values())
+        recorded = record_keras(keras, units, arrays)
+        given = torch_inputs(arrays, facts, self.module, said=(), given_layouts={})
+        if draft.is_complete:  # for what is no module of its own: bare parameters
+            write_tensors(self.module, to_arrays(self._plan(draft.mapping), keras))
+        candidates = _likeliest_first(draft, evidence)
+        manifests = (keras.manifest, torch.manifest)
+        return Aligner(candidates, recorded, values, manifests, self.module, given), recorded
+
+
+def _likeliest_first(draft: Draft, evidence: Evidence) -> Sequence[Candidate]:
+    """Return all candidates, those of the draft first, then by their cost."""
+    taken = {(pair.candidate.unit.path, pair.candidate.place.module) for pair in draft.pairs}
+    costs = evidence.costs()
+    order = sorted(
+        range(len(costs)),
+        key=lambda one: (
+            (
+                evidence.candidates[one].unit.path,
+                evidence.candidates[one].place.module,
+            )
+            not in taken,
+            float(costs[one]),
+        ),
+    )
+    return [evidence.candidates[one] for one in order]
