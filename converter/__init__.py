@@ -31,6 +31,7 @@ from converter.errors import (
 if TYPE_CHECKING:
     from converter.algebra.base import Law
     from converter.api import convert, list_formats, open, plan, validate  # noqa: A004  # our verb
+    from converter.drafting.propose import Proposal, draft
     from converter.execution.conversion import Conversion
     from converter.execution.executor import Written
     from converter.formats.base import Checkpoint
@@ -56,6 +57,7 @@ __all__ = [
     "Plan",
     "PlanError",
     "Problem",
+    "Proposal",
     "Report",
     "Step",
     "TargetExistsError",
@@ -71,6 +73,7 @@ __all__ = [
     "convert",
     "diff",
     "edited",
+    "draft",
     "list_formats",
     "load",
     "open",
@@ -86,6 +89,7 @@ _PLACES = {
     "LayerSpec": "converter.tensors.spec",
     "Manifest": "converter.tensors.manifest",
     "Plan": "converter.planning.plan",
+    "Proposal": "converter.drafting.propose",
     "Report": "converter.validation.report",
     "Step": "converter.planning.plan",
     "TensorSpec": "converter.tensors.spec",
@@ -94,6 +98,7 @@ _PLACES = {
     "convert": "converter.api",
     "diff": "converter.weights",
     "edited": "converter.weights",
+    "draft": "converter.drafting.propose",
     "list_formats": "converter.api",
     "load": "converter.weights",
     "open": "converter.api",

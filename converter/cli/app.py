@@ -19,6 +19,7 @@ from converter.cli import (
     convert,
     diff,
     edit,
+    draft,
     formats,
     inspect,
     mappings,
@@ -72,6 +73,7 @@ app.command(epilog=render.examples(plot.EXAMPLES))(plot.plot)
 app.command(epilog=render.examples(edit.EXAMPLES))(edit.edit)
 app.command(epilog=render.examples(average.EXAMPLES))(average.average)
 app.command(epilog=render.examples(scaffold.EXAMPLES))(scaffold.scaffold)
+app.command(epilog=render.examples(draft.EXAMPLES))(draft.draft)
 app.add_typer(mappings.app, name="mappings")
 app.command(epilog=render.examples(formats.EXAMPLES))(formats.formats)
 app.command(name="schema", epilog=render.examples(schema_command.EXAMPLES))(

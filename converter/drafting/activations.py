@@ -1,4 +1,4 @@
-"""What goes into each layer, in a form that no layout hides: the strongest evidence of a running model.
+"""What goes into each layer, in a form that no layout hides: what only running models show.
 
 A layer and its module get the same numbers in different arrangements: channels last or first,
 padded with zeros or not, flattened in another order. Sums over all elements see none of that, and
@@ -98,9 +98,7 @@ def record_keras(
 def _layers(view: KerasModelCheckpoint, units: Sequence[Unit]) -> dict[str, Any]:
     """Return the object of each unit: the outermost layer that holds just its variables."""
     variables = view.variables()
-    wanted = {
-        frozenset(id(variables[name]) for name in unit.names): unit.path for unit in units
-    }
+    wanted = {frozenset(id(variables[name]) for name in unit.names): unit.path for unit in units}
     found: dict[str, Any] = {}
     for node in walk(view.model).below():
         path = wanted.get(frozenset(map(id, node.variables())))

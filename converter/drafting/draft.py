@@ -6,8 +6,8 @@ each of its rows and with everything that is left over.
 
 from __future__ import annotations
 
-from collections.abc import Mapping as Dict
 from collections.abc import Iterable, Sequence
+from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field, replace
 
 from converter.drafting.assignment import Assignment, Pair, assign, choose_units
@@ -79,17 +79,17 @@ class Draft:
     """A proposed mapping.
 
     Attributes:
-        text: The mapping file.
-        mapping: The same, read.
-        rules: Its rows with their evidence.
+        rows: The rows of the mapping.
+        heading: What stands around them in the file.
+        rules: The rows as written, with their evidence.
         pairs: What is paired.
         layers: Keras layers without a module.
         tensors: PyTorch tensors that nothing takes.
         candidates: How many pairings kinds and shapes allow.
     """
 
-    text: str
-    mapping: Mapping
+    rows: tuple[Row, ...] = field(repr=False)
+    heading: Heading = field(repr=False)
     rules: tuple[DraftedRule, ...]
     pairs: tuple[Pair, ...] = field(repr=False)
     layers: tuple[Leftover, ...] = ()
@@ -100,6 +100,30 @@ class Draft:
     def is_complete(self) -> bool:
         """Whether every tensor of both sides is accounted for."""
         return not self.layers and not self.tensors
+
+    @property
+    def text(self) -> str:
+        """The mapping file."""
+        notes = [_note(rule) for rule in self.rules]
+        return compose(self.rows, spell(self.rows), self.heading, notes)
+
+    @property
+    def mapping(self) -> Mapping:
+        """The mapping file, read."""
+        return parse_mapping(self.text)
+
+    def named(self, name: str) -> Draft:
+        """Return the draft under another name."""
+        return replace(self, heading=replace(self.heading, name=name))
+
+    def commented(self, lines: Sequence[str]) -> Draft:
+        """Return the draft with other comments at the top of its file."""
+        return replace(self, heading=replace(self.heading, comments=tuple(lines)))
+
+    def certain(self, certainty: Certainty, why: str) -> Draft:
+        """Return the draft with one certainty for all rules."""
+        rules = tuple(replace(rule, certainty=certainty, why=why, rivals=()) for rule in self.rules)
+        return replace(self, rules=rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,10 +237,9 @@ class _Composer:
         )
         layers, tensors = self._leftovers()
         heading = replace(self._wishes.heading, leftovers=_told(layers, tensors))
-        text = compose(rows, written, heading, [_note(rule) for rule in rules])
         return Draft(
-            text,
-            parse_mapping(text),
+            tuple(rows),
+            heading,
             rules,
             self._assignment.pairs,
             layers,

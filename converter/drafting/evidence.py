@@ -124,10 +124,10 @@ def _group_order(
         groups.setdefault(frozenset(modules), []).append(path)
     first: dict[str, float] = {}
     second: dict[tuple[str, str], float] = {}
-    for modules, paths in groups.items():
+    for members, paths in groups.items():
         first.update(_places({path: keras[path] for path in paths}))
-        places = _places({module: torch[module] for module in modules})
-        second.update({(path, module): places[module] for path in paths for module in modules})
+        places = _places({module: torch[module] for module in members})
+        second.update({(path, module): places[module] for path in paths for module in members})
     return np.array(
         [abs(first[one.unit.path] - second[one.unit.path, one.place.module]) for one in candidates]
     )

@@ -58,7 +58,7 @@ class Learned:
         self._relations = self._learn()
 
     def _learn(self) -> Mapping[tuple[str, str], dict[Relation, float]]:
-        """Return, for each two skeletons, relations between numbers with the share that has them."""
+        """Return, for two skeletons, relations of their numbers with the share that has them."""
         counted: dict[tuple[str, str], Counter[Relation]] = defaultdict(Counter)
         for one, two in self._pairs:
             for place, number in enumerate(one.numbers):

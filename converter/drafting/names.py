@@ -2,7 +2,7 @@
 
 A name is read as words and numbers. Words that both frameworks use for one thing under several
 names (``query``, ``q_proj``, ``to_q``) count as one word; words that nearly every name of a side
-has (``layer``, ``block``, ``features``) say little and weigh little. Numbers are kept apart: block 3
+has (``layer``, ``block``) say little and weigh little. Numbers are kept apart: block 3
 of one side may be block 2 of the other, so they are compared by rules that are learned from pairs
 (see :mod:`converter.drafting.learned`), never by themselves.
 """

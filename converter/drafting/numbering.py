@@ -74,8 +74,8 @@ def rows_of(kind: str, pairs: Sequence[Named], sizes: Mapping[str, int]) -> list
 
     Examples:
         >>> [row] = rows_of("conv2d", [("conv2_x", "a.1"), ("conv3_x", "a.2")], {})
-        >>> row.keras, row.torch
-        (('conv', Number(variable=0, factor=1, offset=0), '_x'), ('a.', Number(variable=0, factor=1, offset=-1)))
+        >>> row.torch
+        ('a.', Number(variable=0, factor=1, offset=-1))
     """
     kept = tuple(sizes.items())
     divided = _divided([_Pair.of(pair) for pair in pairs])

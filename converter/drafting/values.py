@@ -43,7 +43,7 @@ class Fingerprints:
 
 
 def fingerprint(arrays: Iterable[Array]) -> str | None:
-    """Return a text that is equal for equal values in any order, ``None`` for values that say nothing.
+    """Return a text that is equal for equal values in any order; ``None`` where they say nothing.
 
     Examples:
         >>> one = np.arange(6.0, dtype="float32").reshape(2, 3)

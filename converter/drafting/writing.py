@@ -116,7 +116,7 @@ def _name_tables(rows: Sequence[Row]) -> dict[Member, str]:
     members = dict.fromkeys(
         piece for row in rows for piece in row.keras if isinstance(piece, Member)
     )
-    ordered = sorted(members, key=lambda one: _is_long(one))
+    ordered = sorted(members, key=_is_long)
     names = ["part"] if len(ordered) == 1 else [f"part{index + 1}" for index in range(len(ordered))]
     return dict(zip(ordered, names, strict=True))
 
