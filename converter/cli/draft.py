@@ -153,4 +153,6 @@ def describe(found: Proposal) -> schema_drafts.Draft:
 def _left(one: Leftover) -> schema_drafts.Leftover:
     from converter.cli import schema_drafts
 
-    return schema_drafts.Leftover(one.name, [list(shape) for shape in one.shapes], list(one.nearest))
+    return schema_drafts.Leftover(
+        one.name, [list(shape) for shape in one.shapes], list(one.nearest)
+    )

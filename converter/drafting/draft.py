@@ -20,7 +20,7 @@ from converter.drafting.numbering import Row
 from converter.drafting.units import Units, find_units
 from converter.drafting.values import Fingerprints, share_values
 from converter.drafting.writing import Heading, Written, compose, spell
-from converter.errors import MappingError
+from converter.errors import MappingError, UsageError
 from converter.formats.base import Checkpoint
 from converter.mapping.by_kind import pair_by_kind
 from converter.mapping.catalogue import load_catalogue
@@ -197,6 +197,13 @@ class Drafter:
 
     def _composed(self, evidence: Evidence, recognised: frozenset[str]) -> Draft:
         assignment = assign(self._chosen, evidence, self._units)
+        if not assignment.pairs:
+            heading = self._wishes.heading
+            raise UsageError(
+                f"cannot draft a mapping: no layer of '{heading.keras}' can be a module of "
+                f"'{heading.torch}'",
+                facts=[("because", "no layer kind pairs their shapes")],
+            )
         return _Composer(self._units, evidence, assignment, self._wishes, recognised).draft()
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from converter.drafting.candidates import Candidate
 from converter.drafting.learned import Learned
-from converter.drafting.names import Likeness
+from converter.drafting.names import Likeness, read_name
 from converter.tensors.dtype import Array
 
 NAME = 1.0
@@ -23,6 +23,7 @@ ORDER = 0.6
 GROUP_ORDER = 0.6
 FORM = 0.8
 NUMBER = 0.8
+SAME_NUMBER = 0.25
 UNUSUAL_KIND = 0.15
 SAME_VALUES = 100.0
 
@@ -34,6 +35,7 @@ class Evidence:
     Attributes:
         candidates: In a fixed order; every array below has an entry for each.
         names: How alike the names are, 0 to 1.
+        numbers: 1 where both names end with the same number, 0 elsewhere.
         order: How far apart the two are in the order of their models, 0 to 1; all zero where the
             order of a side means nothing.
         group_order: The same among layers and modules of the same shapes.
@@ -43,6 +45,7 @@ class Evidence:
 
     candidates: Sequence[Candidate]
     names: Array
+    numbers: Array
     order: Array
     group_order: Array
     values: Mapping[int, bool] = field(default_factory=dict)
@@ -57,6 +60,7 @@ class Evidence:
         unusual = np.array([not one.is_usual for one in self.candidates], dtype=np.float64)
         costs = (
             NAME * (1.0 - self.names)
+            + SAME_NUMBER * (1.0 - self.numbers)
             + ORDER * self.order
             + GROUP_ORDER * self.group_order
             + UNUSUAL_KIND * unusual
@@ -96,9 +100,15 @@ def weigh(
     return Evidence(
         candidates,
         np.array([likeness(one.unit.path, one.place.module) for one in candidates]),
+        np.array([_same_number(one.unit.path, one.place.module) for one in candidates]),
         _order(candidates, keras, torch) if is_ordered else np.zeros(count),
         _group_order(candidates, keras, torch) if is_ordered else np.zeros(count),
     )
+
+
+def _same_number(keras: str, torch: str) -> float:
+    first, second = read_name(keras).numbers, read_name(torch).numbers
+    return float(bool(first) and first[-1:] == second[-1:])
 
 
 def _order(

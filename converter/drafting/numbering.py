@@ -106,13 +106,9 @@ def _divided(group: _Group) -> list[tuple[_Group, _Columns]]:
     if columns is not None:
         return [(group, columns)]
     table = _table_columns(group)
-    parts = _parts(group)
+    parts = _parts(group) or [((one,), _literal(one)) for one in group]
     cost = _TABLE_COST + len(group) / _MEMBERS_A_LINE
-    if table is not None and (parts is None or len(parts) > cost):
-        return [(group, table)]
-    if parts is None:
-        return [((one,), _literal(one)) for one in group]
-    return parts
+    return [(group, table)] if table is not None and len(parts) > cost else parts
 
 
 def _parts(group: _Group) -> list[tuple[_Group, _Columns]] | None:

@@ -164,6 +164,12 @@ class Classic(nn.Module):
         return self.net(x)
 
 
+def classic_with_another_head() -> nn.Module:
+    module = Classic()
+    module.net[11] = nn.Linear(9, 8)
+    return module
+
+
 # --------------------------------------------------------------------- towers of the same shapes
 
 

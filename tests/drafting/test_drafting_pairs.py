@@ -1,0 +1,109 @@
+"""Drafts of hand-written pairs: right by names, by order alone, and proved by running both."""
+
+from __future__ import annotations
+
+import pytest
+from support.drafting_pairs import PAIRS
+
+import converter
+
+pytestmark = pytest.mark.frameworks
+
+# Three branches of equal shapes, defined in another order under names that mean nothing.
+UNDECIDED = frozenset({"branches"})
+
+
+@pytest.fixture(autouse=True)
+def _fresh_names():
+    import keras
+
+    keras.backend.clear_session()
+
+
+def _pairs(proposal) -> dict[str, str]:
+    return {pair.candidate.unit.path: pair.candidate.place.module for pair in proposal.draft.pairs}
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.name)
+def test_running_both_models_settles_and_proves_every_pair(pair):
+    proposal = converter.draft(pair.keras(), pair.torch())
+    assert _pairs(proposal) == pair.truth
+    assert proposal.draft.is_complete
+    assert proposal.is_proved
+    assert "# Proved: " in proposal.text
+
+
+@pytest.mark.parametrize(
+    "pair", [one for one in PAIRS if one.name not in UNDECIDED], ids=lambda pair: pair.name
+)
+def test_names_order_and_shapes_are_enough_for_most(pair):
+    proposal = converter.draft(pair.keras(), pair.torch(), prove=False)
+    assert _pairs(proposal) == pair.truth
+    assert not proposal.is_proved
+    assert "# NOT PROVED: " in proposal.text
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.name)
+def test_both_models_keep_their_own_weights(pair):
+    import numpy as np
+
+    model, module = pair.keras(), pair.torch()
+    before = [one.copy() for one in model.get_weights()]
+    kept = {name: value.clone() for name, value in module.state_dict().items()}
+    converter.draft(model, module)
+    assert all(
+        np.array_equal(one, two) for one, two in zip(before, model.get_weights(), strict=True)
+    )
+    assert all(bool((kept[name] == value).all()) for name, value in module.state_dict().items())
+
+
+def test_a_module_that_computes_something_else_is_never_proved():
+    """The same names and shapes, another activation: the guard above can fail."""
+    import torch
+
+    pair = next(one for one in PAIRS if one.name == "classic")
+    module = pair.torch()
+    module.net[2] = torch.nn.Tanh()
+    proposal = converter.draft(pair.keras(), module)
+    assert proposal.draft.is_complete
+    assert not proposal.is_proved
+    assert proposal.proof.why_not == "'net.4' gets what no layer gets"
+
+
+def test_what_is_left_over_is_listed_on_both_sides():
+    import torch
+
+    pair = next(one for one in PAIRS if one.name == "classic")
+    module = pair.torch()
+    module.net[11] = torch.nn.Linear(9, 8)
+    proposal = converter.draft(pair.keras(), module, prove=False)
+    assert [one.name for one in proposal.draft.layers] == ["fc2"]
+    assert [one.name for one in proposal.draft.tensors] == ["net.11.weight", "net.11.bias"]
+    assert not proposal.draft.is_complete
+
+
+def test_equal_values_on_both_sides_prove_who_is_who():
+    """A pair that was converted once: the mapping is learned from it, whatever the names are."""
+    pair = next(one for one in PAIRS if one.name == "branches")
+    model, module = pair.keras(), pair.torch()
+    first = converter.draft(model, module)
+    module.load_state_dict(
+        converter.plan(model, like=module, mapping=first.draft.mapping).state_dict()
+    )
+    learned = converter.draft(model, module, prove=False)
+    assert _pairs(learned) == pair.truth
+    assert {rule.certainty.label for rule in learned.draft.rules} == {"proved"}
+
+
+def test_the_file_converts(tmp_path):
+    """What was written is a mapping file like any other."""
+    pair = next(one for one in PAIRS if one.name == "encoder")
+    model, module = pair.keras(), pair.torch()
+    file = tmp_path / "mine.toml"
+    converter.draft(model, module).save(file)
+    plan = converter.plan(model, like=module, mapping=str(file))
+    module.load_state_dict(plan.state_dict(), strict=True)
+    back = converter.plan(module, like=model, mapping=str(file)).get_weights()
+    assert all(
+        one.tobytes() == two.tobytes() for one, two in zip(model.get_weights(), back, strict=True)
+    )
