@@ -19,6 +19,7 @@ COMMANDS = [
     ("inspect",),
     ("plan",),
     ("convert",),
+    ("draft",),
     ("scaffold",),
     ("validate",),
     ("diff",),
@@ -97,7 +98,7 @@ USAGE = [
     (
         ("schema", "paint"),
         "error: cannot describe 'paint': it prints no JSON\n"
-        "  one of  average, convert, diff, edit, error, formats, inspect, mappings check, mappings "
+        "  one of  average, convert, diff, draft, edit, error, formats, inspect, mappings check, mappings "
         "explain, mappings list, mappings show, plan, plot, scaffold, validate\n",
     ),
 ]
