@@ -98,8 +98,8 @@ USAGE = [
     (
         ("schema", "paint"),
         "error: cannot describe 'paint': it prints no JSON\n"
-        "  one of  average, convert, diff, draft, edit, error, formats, inspect, mappings check, mappings "
-        "explain, mappings list, mappings show, plan, plot, scaffold, validate\n",
+        "  one of  average, convert, diff, draft, edit, error, formats, inspect, mappings check, "
+        "mappings explain, mappings list, mappings show, plan, plot, scaffold, validate\n",
     ),
 ]
 

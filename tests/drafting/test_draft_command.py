@@ -55,7 +55,8 @@ def test_json_and_a_draft_that_was_not_proved(tmp_path):
 
 def test_what_is_left_over_ends_with_one_and_offers_hints(tmp_path):
     answer = _run(
-        "--keras", KERAS, "--torch", "support.drafting_pairs:classic_with_another_head", "--out", "x.toml",
+        "--keras", KERAS, "--out", "x.toml",
+        "--torch", "support.drafting_pairs:classic_with_another_head",
         folder=tmp_path,
     )  # fmt: skip
     assert answer.returncode == 1
@@ -64,9 +65,7 @@ def test_what_is_left_over_ends_with_one_and_offers_hints(tmp_path):
 
 
 def test_models_that_have_nothing_in_common(tmp_path):
-    answer = _run(
-        "--keras", KERAS, "--torch", "support.drafting_pairs:Recurrent", folder=tmp_path
-    )
+    answer = _run("--keras", KERAS, "--torch", "support.drafting_pairs:Recurrent", folder=tmp_path)
     assert answer.returncode == 2
     assert answer.stderr == (
         "error: cannot draft a mapping: no layer of 'support.drafting_pairs:classic' can be a "
