@@ -335,8 +335,8 @@ class Error(msgspec.Struct, frozen=True):
 
 def results() -> dict[str, type[msgspec.Struct]]:
     """Return command to the structure that it prints; ``error`` is what all print on failure."""
-    from converter.cli.schema_proposals import Scaffolded
     from converter.cli import schema_drafts
+    from converter.cli.schema_proposals import Scaffolded
     from converter.execution.plan_report import PlanReport  # with NumPy, which few commands need
 
     return {
