@@ -70,6 +70,11 @@ def renumber(layers: Iterable[tuple[str, str | None]]) -> list[str]:
     layers = list(layers)
     numbers = [automatic_number(name, class_name) for name, class_name in layers]
     taken = {name for (name, _), number in zip(layers, numbers, strict=True) if number is None}
+    classes: dict[str, set[str]] = {}
+    for name, class_name in layers:
+        classes.setdefault(name, set()).add(snake_case(class_name or ""))
+    # A name that layers of two classes have is the automatic name of neither.
+    taken |= {name for name, found in classes.items() if len(found) > 1}
     groups: dict[str, set[tuple[int, str]]] = {}
     for (name, class_name), number in zip(layers, numbers, strict=True):
         if number is not None and class_name is not None and name not in taken:

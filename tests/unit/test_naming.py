@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from converter.mapping.naming import automatic_number, module_name, renumber, snake_case
@@ -69,6 +69,7 @@ def test_leading_zeros_and_foreign_suffixes_are_chosen_names():
 
 
 @given(LAYERS)
+@example([("dense_1", "Dense"), ("dense_2", "Dense"), ("dense_1", "Dense_1")])
 def test_renumbering_twice_changes_nothing(layers):
     once = renumber(layers)
     again = renumber([(name, cls) for name, (_, cls) in zip(once, layers, strict=True)])
