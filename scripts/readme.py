@@ -58,6 +58,8 @@ def prepare(folder: Path) -> None:
     keras.applications.DenseNet121(weights=None).save(folder / "densenet121.keras")
     text = (environment.ROOT / "scripts" / "digits_network.py").read_text(encoding="utf-8")
     (folder / "network.py").write_text(text, encoding="utf-8")
+    wrong = text.replace("eps=1e-3", "eps=1e-5")  # PyTorch's default, forgotten so often
+    (folder / "wrong.py").write_text(wrong, encoding="utf-8")
 
 
 def blocks(page: str) -> list[str]:
