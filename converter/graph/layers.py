@@ -23,8 +23,8 @@ _GONE = frozenset(
     {"Highway", "MaxoutDense", "SReLU", "ParametricSoftplus"}
     | {"LocallyConnected1D", "LocallyConnected2D"}
 )
-# Of keras.applications, which registers it: (x * gamma), over the last axis.
-_REGISTERED = frozenset({"LayerScale"})
+# Of keras.applications, which registers them: x * gamma over the last axis, and x + scale * y.
+_REGISTERED = frozenset({"CustomScaleLayer", "LayerScale"})
 _HELD = ("layer", "cell", "cells", "backward_layer", "layers")
 _MODELS = frozenset({"Functional", "Sequential"})
 

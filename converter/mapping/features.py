@@ -285,7 +285,7 @@ _HANDLERS: tuple[tuple[re.Pattern[str], _Handler], ...] = tuple(
         (r"(Alpha|Gaussian|Spatial)?Dropout([123]D)?|GaussianNoise", _first),
         (r"ELU|LeakyReLU|PReLU|ReLU|Softmax|ThresholdedReLU", _first),
         (r"BatchNormalization(V1)?|(Group|Layer|RMS|Unit)?Normalization", _first),
-        (r"Add|Average|Maximum|Minimum|Multiply|Subtract", _first),
+        (r"Add|Average|CustomScaleLayer|Maximum|Minimum|Multiply|Subtract", _first),
         (_ELEMENT_WISE, _first),
         (r"(Depthwise|Separable)?Conv(olution|LSTM)?[123]D(Transpose)?", _convolved),
         (r"Deconvolution2D", _convolved),

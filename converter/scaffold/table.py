@@ -28,6 +28,14 @@ def _layer_scale(t: Translation) -> None:
     t.give(t.write(applied(t.member(code), t.use("keras"))), "keras")
 
 
+def _scaled_sum(t: Translation) -> None:
+    """CustomScaleLayer of keras.applications' InceptionResNetV2: x + scale * y."""
+    order = merging.common_order(t.values())
+    first, second = (t.scope.use(value, order) for value in t.values())
+    code = (first, " + ", Literal(t.config["scale"], "scale"), " * ", second)
+    t.give(t.write(code), order)
+
+
 TRANSLATORS: Mapping[str, Translator] = {
     "Activation": activations.activation,
     "ActivityRegularization": activations.same,
@@ -54,6 +62,7 @@ TRANSLATORS: Mapping[str, Translator] = {
     "Cropping1D": poolings.cropping,
     "Cropping2D": poolings.cropping,
     "Cropping3D": poolings.cropping,
+    "CustomScaleLayer": _scaled_sum,
     "Dense": dense.dense,
     "DepthwiseConv1D": convolutions.depthwise,
     "DepthwiseConv2D": convolutions.depthwise,
