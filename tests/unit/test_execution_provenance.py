@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
 
 import numpy as np
 import pytest
 from support.flat_files import FlatWriter, MemoryCheckpoint, flat_file, make_plan
+from support.threads import left_threads
 
 from converter._version import __version__
 from converter.algebra.pattern import Pattern
@@ -145,7 +145,7 @@ def test_hashes_of_several_files(tmp_path):
         files.append(tmp_path / str(index))
         files[-1].write_bytes(text)
     assert SourceHashes(files).result() == [hashlib.sha256(text).hexdigest() for text in texts]
-    assert threading.active_count() == 1
+    assert left_threads() == []
 
 
 def test_a_file_that_cannot_be_hashed(tmp_path):
@@ -159,4 +159,4 @@ def test_hashing_can_be_cancelled(tmp_path):
         file.truncate(2**36)  # half a minute of hashing
     hashes = SourceHashes([tmp_path / "large"])
     hashes.cancel()
-    assert threading.active_count() == 1
+    assert left_threads() == []

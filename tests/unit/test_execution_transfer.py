@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +15,7 @@ from support.flat_files import (
     some_arrays,
     specs,
 )
+from support.threads import left_threads
 
 from converter.algebra.base import Block, Law, Operation
 from converter.algebra.pattern import Pattern
@@ -272,7 +272,7 @@ def test_failures_say_where_and_that_nothing_was_written(tmp_path, monkeypatch, 
         save(plan, source, tmp_path / "target.bin")
     assert str(caught.value) == case.says
     assert list(tmp_path.iterdir()) == []
-    assert threading.active_count() == 1
+    assert left_threads() == []
 
 
 def test_a_block_of_another_type_is_refused(tmp_path):

@@ -10,6 +10,7 @@ import weakref
 import numpy as np
 import pytest
 from support.flat_files import FlatWriter, MemoryCheckpoint, make_plan
+from support.threads import left_threads
 
 from converter.algebra.pattern import Pattern
 from converter.algebra.rearrange import Rearrange
@@ -79,7 +80,7 @@ def test_the_first_failure_stops_the_others():
     with pytest.raises(ValueError, match="third"):
         run_jobs([work(index) for index in range(1000)], print, workers=3, limit=100)
     assert len(started) < 20
-    assert threading.active_count() == 1
+    assert left_threads() == []
 
 
 def test_items_made_ahead_are_never_more_than_two():
@@ -103,7 +104,7 @@ def test_items_made_ahead_are_never_more_than_two():
         threading.Event().wait(0.001)
     assert count == 20
     assert max(most) <= 3  # the name in the loop above keeps one until it takes the next
-    assert threading.active_count() == 1
+    assert left_threads() == []
 
 
 def test_a_failure_while_making_ahead_is_raised_in_its_turn():
@@ -118,14 +119,14 @@ def test_a_failure_while_making_ahead_is_raised_in_its_turn():
 
     with pytest.raises(OperationError, match="second"):
         consume()
-    assert threading.active_count() == 1
+    assert left_threads() == []
 
 
 def test_stopping_early_ends_the_thread():
     ahead = make_ahead(iter(range(1000)))
     assert next(ahead) == 0
     ahead.close()
-    assert threading.active_count() == 1
+    assert left_threads() == []
 
 
 def test_what_the_disk_says_while_flushing_is_not_lost(tmp_path, monkeypatch):
@@ -169,4 +170,4 @@ def test_files_are_flushed_while_they_are_written(tmp_path, monkeypatch):
         flush.wrote(1)
         assert flushed.wait(5)
     flush.check()
-    assert threading.active_count() == 1
+    assert left_threads() == []
