@@ -74,7 +74,8 @@ class Assembly:
             inputs, outputs = self._network(config)
         structures = [None if is_flat(one) else _positions(one, []) for one in (inputs, outputs)]
         calls = self._ordered()
-        formats = {one.layer.config.get("data_format") for one in self._found.values()}
+        # As texts: a custom layer may keep anything under this name.
+        formats = {str(one.layer.config.get("data_format")) for one in self._found.values()}
         graph = Graph(
             name=layer_name(self._written),
             layers=tuple(one.layer for one in self._found.values()),

@@ -58,16 +58,9 @@ def _einsum(given: Given) -> ValueShape:
         made[1:1] = shape[1:elided]
     elif elided > 0:
         made.extend(shape[len(shape) - elided :])
-    before = elided if found[1] else 0
-    names = {name: place + before for place, name in enumerate(found[6])}
-    for place, name in enumerate(found[2]):
-        if name not in names:
-            continue
-        if names[name] >= len(made) or place + before >= len(shape):
-            raise ShapeError(f"its equation {given.config['equation']!r} does not fit {shape}")
-        if made[names[name]] is None:
-            made[names[name]] = shape[place + before]
-    return tuple(made)
+    if len(made) != len(found[6]) + max(elided, 0):
+        raise ShapeError(f"its equation {given.config['equation']!r} does not fit {tuple(made)}")
+    return tuple(made)  # sizes that output_shape leaves open stay open, as in Keras
 
 
 def _embedded(given: Given) -> ValueShape:
