@@ -35,7 +35,7 @@ from converter.validation.noise import TYPICAL_FLOOR, largest_floor, noise_floor
 from converter.validation.probabilities import NOTE_SATURATED, in_one_scale
 from converter.validation.references import wrong_references
 from converter.validation.report import Report, Row, Verdict, worst
-from converter.validation.running import run_keras, run_torch
+from converter.validation.running import entering, run_keras, run_torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class _Comparison:
                 "The PyTorch side gives another answer each time: something random is left in it."
             )
         results = _Results(expected, found, floors)
-        rows = [self._row(pair, results) for pair in self._pairs(expected, found)]
+        rows = [self._row(pair, results, arrays) for pair in self._pairs(expected, found)]
         return Report("outputs", tuple(rows), len(rows), tuple(self._notices), self._settings())
 
     def _inputs(self, given: Mapping[str, Array] | Array | Path | str | None) -> dict[str, Array]:
@@ -150,6 +150,8 @@ class _Comparison:
             tensor = tensors.get(name)
             default = layouts.input_layout(tensor) if tensor is not None else _by_rank(array)
             layout = layouts.chosen(self._options.layouts, name, default)
+            if value is not None and value.before:
+                array = entering(self._model, value.before, arrays)
             moved = layouts.to_torch(array, layout, value.axes if value else None)
             if value is not None and value.torch:
                 named[value.torch] = moved
@@ -192,30 +194,34 @@ class _Comparison:
         limited = {name: min(one, largest_floor(self._module)) for name, one in floors.items()}
         return {**typical, **limited}
 
-    def _pairs(
-        self, expected: Mapping[str, Array], found: Mapping[str, Array]
-    ) -> list[tuple[str, str, str | None]]:
-        """Return Keras output, PyTorch output and axes pattern of each pair."""
+    def _pairs(self, expected: Mapping[str, Array], found: Mapping[str, Array]) -> list[ModelValue]:
+        """Return each output of Keras with that of PyTorch, both by their own names."""
         if self._options.outputs:
             return [
-                (_named(value.keras, expected), _named(value.torch, found), value.axes)
+                replace(
+                    value,
+                    keras=_named(value.keras, expected),
+                    torch=_named(value.torch, found),
+                )
                 for value in self._options.outputs
             ]
         if set(expected) <= set(found):
-            return [(name, name, None) for name in expected]
+            return [ModelValue(name, name) for name in expected]
         if len(expected) == len(found):
-            return [(one, two, None) for one, two in zip(expected, found, strict=True)]
+            return [ModelValue(one, two) for one, two in zip(expected, found, strict=True)]
         raise UsageError(
             f"cannot pair {len(expected)} Keras outputs with {len(found)} PyTorch outputs",
             facts=[("keras", ", ".join(expected)), ("torch", ", ".join(found) or "none")],
         )
 
-    def _row(self, pair: tuple[str, str, str | None], results: _Results) -> Row:
-        name, other, axes = pair
+    def _row(self, pair: ModelValue, results: _Results, inputs: Mapping[str, Array]) -> Row:
+        name, other, axes = pair.keras, pair.torch, pair.axes
         actual, reference = results.expected[name], results.found[other]
         if axes is None or _fits(reference, axes):
             layout = self._output_layout(name, results.expected)
             reference = layouts.to_keras(reference, layout, axes)
+        if pair.where:
+            actual, reference = (_where(one, inputs, pair.where) for one in (actual, reference))
         actual, reference, note = in_one_scale(actual, reference)
         row = judge_output(name, other, actual, reference, results.floors[other])
         if note:
@@ -285,6 +291,17 @@ def _named(name: str, outputs: Mapping[str, Array]) -> str:
             facts=[("found", ", ".join(outputs) or "none")],
         )
     return name
+
+
+def _where(array: Array, inputs: Mapping[str, Array], name: str) -> Array:
+    """Return the positions of an output at which an input is not zero."""
+    if name not in inputs:
+        raise UsageError(
+            f"cannot compare where '{name}' is not zero: there is no input of that name",
+            facts=[("inputs", ", ".join(inputs))],
+        )
+    seen = inputs[name].astype(bool)
+    return array[seen] if array.shape[: seen.ndim] == seen.shape else array
 
 
 def _fits(array: Array, axes: str) -> bool:

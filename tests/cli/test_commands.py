@@ -23,6 +23,7 @@ COMMANDS = [
     ("mappings", "list"),
     ("mappings", "show"),
     ("mappings", "check"),
+    ("mappings", "prove"),
     ("mappings", "explain"),
     ("formats",),
     ("schema",),
@@ -93,7 +94,7 @@ USAGE = [
         ("schema", "paint"),
         "error: cannot describe 'paint': it prints no JSON\n"
         "  one of  convert, error, formats, inspect, mappings check, mappings explain, "
-        "mappings list, mappings show, plan, validate\n",
+        "mappings list, mappings prove, mappings show, plan, validate\n",
     ),
 ]
 
