@@ -122,7 +122,8 @@ class Problem:
 
     Attributes:
         kind: ``missing``, ``unexpected``, ``mismatched``, ``undetermined``, ``refused``,
-            ``conflict`` or ``invalid``; ``notice`` for what may be the reason of the others.
+            ``conflict``, ``unproved`` or ``invalid``; ``notice`` for what may be the reason of the
+            others.
         where: The tensor, layer or rule concerned.
         text: What is wrong, with what was expected and found.
         rule: The rule concerned, as written, or an empty text.

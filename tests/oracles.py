@@ -13,6 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from converter.proving.randomising import randomise_keras
+
+__all__ = ["randomise_keras"]
+
 _OPERATORS = ("nms", "qnms")
 _SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
@@ -50,24 +54,31 @@ def transformers() -> Any:
         return pytest.importorskip("transformers")
 
 
-def randomise_keras(model: Any, seed: int = 0) -> None:
-    """Give every variable of a Keras model random values, variances positive.
+def timm() -> Any:
+    """Import timm, or skip the test."""
+    torchvision()  # which timm imports
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pytest.importorskip("timm")
 
-    The scale shrinks with the number of inputs, so that activations keep their size through any
-    depth and no wrong tensor hides behind a vanishing one.
-    """
-    random = np.random.default_rng(seed)
-    values = []
-    for variable in model.weights:
-        shape = tuple(variable.shape)
-        if variable.path.endswith(("variance", "gamma")) or "layer_scale" in variable.path:
-            value = random.uniform(0.5, 1.5, shape)
-        elif len(shape) < 2:
-            value = random.normal(0.0, 0.2, shape)
-        else:
-            value = random.normal(0.0, 1.0, shape) * np.sqrt(2.0 / np.prod(shape[:-1]))
-        values.append(value.astype("float32"))
-    model.set_weights(values)
+
+_LIBRARIES = {
+    "torchvision": torchvision,
+    "keras_hub": keras_hub,
+    "transformers": transformers,
+    "timm": timm,
+}
+
+
+def needed_by(models: object) -> list[str]:
+    """Return the libraries that a proof case, or the sources of a variant, are built with."""
+    return [name for name in _LIBRARIES if name in repr(models)]
+
+
+def prepare(models: object) -> None:
+    """Import what a proof case needs, or skip the test."""
+    for name in needed_by(models):
+        _LIBRARIES[name]()
 
 
 def run_keras(model: Any, inputs: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from converter.cli import options, render
+from converter.cli import mapping_proofs, options, render
 from converter.cli.failures import REFUSED, report, reporting
 
 if TYPE_CHECKING:
@@ -14,29 +14,14 @@ if TYPE_CHECKING:
     from converter.mapping.explaining import Explanation
     from converter.mapping.rules import Mapping
 
-app = typer.Typer(no_args_is_help=True, help="List, show, check and explain mappings.")
+app = typer.Typer(no_args_is_help=True, help="List, show, check, prove and explain mappings.")
 
 Name = Annotated[
     str, typer.Argument(metavar="NAME|FILE", help="A mapping of the library, or a mapping file.")
 ]
 
 
-@app.command("list", epilog=render.examples(("converter mappings list",)))
-def list_all(*, json: options.Json = False, debug: options.Debug = False) -> None:
-    """List the mappings of the library."""
-    with reporting(json=json, debug=debug):
-        from converter.cli import schema
-        from converter.mapping import library
-
-        found = [summary(library.get(name)) for name in library.names()]
-        if json:
-            render.line(schema.dump(schema.Mappings(found)))
-            return
-        columns = [render.Column(title) for title in ("name", "Keras", "PyTorch")]
-        columns.append(render.Column("rules", right=True))
-        render.table(
-            columns, [(each.name, each.keras, each.torch, str(each.rules)) for each in found]
-        )
+mapping_proofs.register(app)
 
 
 @app.command("show", epilog=render.examples(("converter mappings show densenet",)))
@@ -80,7 +65,7 @@ def check(
         broken = False
         for name in files or library.names():
             try:
-                found.append(summary(check_mapping(name)))
+                found.append(mapping_proofs.summary(check_mapping(name)))
             except MappingFileError as error:
                 if json:
                     raise
@@ -142,13 +127,6 @@ def explain_tensor(
             _show_explanation(_explained(tensor, each))
 
 
-def summary(mapping: Mapping) -> schema.Summary:
-    """Return one mapping in one line."""
-    from converter.cli import schema
-
-    return schema.Summary(mapping.name, mapping.keras, mapping.torch, len(mapping.rules))
-
-
 def describe(mapping: Mapping) -> schema.Mapping:
     """Return a mapping as what ``--json`` prints."""
     from converter.cli import schema
@@ -160,7 +138,7 @@ def describe(mapping: Mapping) -> schema.Mapping:
         rule_list=[schema.Rule(rule.kind, rule.keras, rule.torch) for rule in mapping.rules],
         drops=[schema.Drop(drop.side, drop.name, drop.why) for drop in mapping.drops],
         requires=[str(each) for each in mapping.requirements],
-        proved=dict(mapping.proved),
+        proved=mapping_proofs.summary(mapping).versions,
     )
 
 

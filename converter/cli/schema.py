@@ -229,18 +229,40 @@ class Formats(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """One mapping: what both of its columns name, and how many rules it has."""
+    """One mapping: what both of its columns name, how many rules it has, what runs have shown.
+
+    ``error`` is the largest relative L2 error of an output, ``floors`` the largest in noise
+    floors, ``cases`` the number of small models run, ``variants`` that of full-size ones whose
+    names and shapes were paired. ``unproved`` says why there is none of this, or is null.
+    """
 
     name: str
     keras: str
     torch: str
     rules: int
+    law: str | None = None
+    error: float | None = None
+    floors: float | None = None
+    cases: int = 0
+    variants: int = 0
+    versions: dict[str, str] = {}
+    date: str | None = None
+    unproved: str | None = None
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """What is not covered, or has no equal twin, with the reason."""
+
+    name: str
+    mapping: str
+    why: str
 
 
 class Mappings(msgspec.Struct, frozen=True):
-    """What ``mappings list`` lists, and what ``mappings check`` found to be sound."""
+    """What ``mappings list`` lists, and what ``check`` and ``prove`` found to be sound."""
 
     mappings: list[Summary]
+    gaps: list[Gap] = []
     schema: int = VERSION
 
 
@@ -354,6 +376,7 @@ def results() -> dict[str, type[msgspec.Struct]]:
         "mappings list": Mappings,
         "mappings show": Mapping,
         "mappings check": Mappings,
+        "mappings prove": Mappings,
         "mappings explain": Explanations,
         "error": Error,
     }

@@ -46,6 +46,7 @@ def build(
     *,
     family: Family | None = None,
     meta: bool = False,
+    any_kind: bool = False,
 ) -> Any:
     """Build a Keras model or a PyTorch module.
 
@@ -57,6 +58,7 @@ def build(
         family: What the result must be; ``None`` allows both.
         meta: Whether values are not needed: the model is built on the ``meta`` device. Keras on
             another backend than torch, and models that cannot be built there, are built plainly.
+        any_kind: Whether the result may be anything: a part of a model, or a configuration.
 
     Raises:
         UsageError: If the text names nothing, the factory raises, or gives something else.
@@ -64,15 +66,26 @@ def build(
     """
     if not is_factory(text):
         raise UsageError(f"cannot build '{text}': it does not name a factory", hint=_FORMS)
-    place, _, name = text.rpartition(":")
+    place = text.rpartition(":")[0]
     if family == "keras" or place.split(".")[0] in {"keras", "keras_hub"}:
         # Before any import of keras, which fixes the backend.
         require("keras", why=f"cannot build '{text}'", extra="keras")
     with _importable(place):
-        found = _find(_module(text, place), text, name)
-        model = _call(text, found, dict(arguments or {}), meta=meta)
-    _check_family(model, text, family)
+        model = _call(text, find(text), dict(arguments or {}), meta=meta)
+    if not any_kind:
+        _check_family(model, text, family)
     return model
+
+
+def find(text: str) -> Any:
+    """Return what ``package.module:name`` names, without calling it.
+
+    Raises:
+        UsageError: If the text names nothing.
+        MissingDependencyError: If the package is not installed.
+    """
+    place, _, name = text.rpartition(":")
+    return _find(_module(text, place), text, name)
 
 
 def _module(text: str, place: str) -> ModuleType:

@@ -29,10 +29,12 @@ class Names:
     Attributes:
         tensors: Identity of a variable to its tensor name.
         layers: Every layer, those without tensors included, parents before children.
+        objects: Path of a layer to the layer itself.
     """
 
     tensors: dict[int, str] = field(default_factory=dict)
     layers: list[LayerSpec] = field(default_factory=list)
+    objects: dict[str, Any] = field(default_factory=dict)
 
 
 def name_all(root: Node, recording: Recording, catalogue: Catalogue) -> Names:
@@ -66,6 +68,7 @@ class _Namer:
         every = (self._root, *self._root.below())
         self._path_of = {id(node.layer): self._paths[id(node)] for node in every}
         for node in every:
+            self._names.objects.setdefault(self._paths[id(node)], node.layer)
             if node is self._root and not node.own:
                 continue
             self._names.layers.append(

@@ -1,12 +1,14 @@
-"""Factories of PyTorch twins whose own constructors take more than plain arguments."""
+"""Factories of models whose own constructors take more than plain arguments."""
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from typing import Any
 
-from converter._optional import is_installed
+from converter._optional import is_installed, require
 from converter.errors import MissingDependencyError, UsageError
+from converter.live.factory import build
 
 
 def transformers_model(model: str, **config: Any) -> Any:
@@ -32,3 +34,27 @@ def transformers_model(model: str, **config: Any) -> Any:
     if getattr(found, "config_class", None) is None:
         raise UsageError(f"cannot build '{model}': transformers has no such model")
     return found(found.config_class(**config))
+
+
+def narrowed(factory: str, sizes: Mapping[str, int], **arguments: Any) -> Any:
+    """Build a Keras model of an architecture with other widths, its graph and its names unchanged.
+
+    keras.applications fixes the widths of most families; a proof wants small ones, pairwise
+    different.
+
+    Args:
+        factory: What builds the wide model; it is built without its values.
+        sizes: Number of filters or units to what takes its place, for a layer by its name or for
+            all layers by the number.
+        arguments: Of the factory.
+    """
+    keras = require("keras", why=f"cannot build '{factory}'", extra="keras")
+    config = build(factory, arguments, family="keras", meta=True).get_config()
+    for layer in config["layers"]:
+        inner = layer["config"]
+        layer.pop("build_config", None)  # the shapes of the wide one
+        for key in ("filters", "units"):
+            if key in inner:
+                width = sizes.get(str(inner[key]), inner[key])
+                inner[key] = sizes.get(inner["name"], width)
+    return keras.Model.from_config(config)

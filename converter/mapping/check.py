@@ -17,6 +17,7 @@ from converter.errors import MappingFileError, OperationError, Problem
 from converter.mapping import library
 from converter.mapping.catalogue import Catalogue, load_catalogue
 from converter.mapping.claims import join
+from converter.mapping.proofs import find_unproved
 from converter.mapping.rule_index import SEPARATORS, ReadRule, RuleIndex, owners
 from converter.mapping.rules import Kind, Mapping, Rule
 from converter.mapping.schema import near
@@ -26,8 +27,12 @@ _NUMBERS = (0, 1, 2, 3, 4, 7, 12)
 _MOST_NAMES = 2000
 
 
-def check_mapping(name: str | Path) -> Mapping:
+def check_mapping(name: str | Path, *, proved: bool = True) -> Mapping:
     """Return a mapping, by name or by file, after everything about it has been checked.
+
+    Args:
+        name: A mapping of the library, or a file.
+        proved: Whether a mapping that no run has proved is refused.
 
     Raises:
         MappingError: If there is no such mapping.
@@ -35,6 +40,8 @@ def check_mapping(name: str | Path) -> Mapping:
     """
     mapping = library.get(name)
     problems = list(find_problems(mapping, load_catalogue()))
+    if proved and not problems:
+        problems += find_unproved(mapping)
     if problems:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
         raise MappingFileError(f"cannot use '{mapping.path or name}': {count}", problems)

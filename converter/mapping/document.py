@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from converter.errors import MappingFileError, Problem
+from converter.mapping.document_extras import ExtrasReader
 from converter.mapping.document_models import read_models
-from converter.mapping.rules import Condition, Drop, Mapping, Measure, Requirement, Rule, Tie
+from converter.mapping.rules import Condition, Mapping, Measure, Rule
 from converter.mapping.schema import Schema, near, type_name
 from converter.mapping.template import Side, Tables, Template, TemplateError
 
@@ -47,7 +48,8 @@ _KEYS = (
     "sources",
     "inputs",
     "outputs",
-    "proved",
+    "proofs",
+    "unproved",
 )
 _AXES = tuple("01234567")
 _SIDES: tuple[Side, Side] = ("keras", "torch")
@@ -142,11 +144,12 @@ class _Reader:
         self._read_sizes()
         self._conditions = self._read_conditions()
         rules = self._read_rules()
-        drops, ties = self._read_drops(), self._read_ties()
-        spellings, requirements = self._read_spellings(), self._read_requirements()
+        extras = ExtrasReader(self.schema, self._top, self.template)
+        drops, ties, requirements = extras.drops(), extras.ties(), extras.requirements()
+        spellings = extras.spellings()
         for table in sorted(self._tables.keys() - self._used):
             self.schema.note(f"tables.{table}", "is used by no template")
-        sources, inputs, outputs = read_models(self.schema, self._top)
+        models = read_models(self.schema, self._top)
         return Mapping(
             name=name,
             keras=self.schema.required(self._top, "keras", ""),
@@ -163,10 +166,11 @@ class _Reader:
             aliases=self._texts("aliases"),
             spellings=spellings,
             requirements=requirements,
-            sources=sources,
-            inputs=inputs,
-            outputs=outputs,
-            proved=self._texts("proved"),
+            sources=models.sources,
+            inputs=models.inputs,
+            outputs=models.outputs,
+            proofs=models.proofs,
+            unproved=self._texts("unproved"),
             path=self._path,
         )
 
@@ -311,68 +315,6 @@ class _Reader:
             return None
         self._used |= template.placeholders
         return template
-
-    def _read_drops(self) -> tuple[Drop, ...]:
-        drops = []
-        for index, entry in enumerate(self.schema.items(self._top.get("drop", []), "drop")):
-            where = f"drop[{index}]"
-            table = self.schema.table(entry, where, ("keras", "torch", "why"))
-            side, name = self._one_side(table, where)
-            drops.append(Drop(side, name, self.schema.required(table, "why", where)))
-        return tuple(drops)
-
-    def _one_side(self, table: dict[str, Any], where: str) -> tuple[Side, str]:
-        if ("keras" in table) == ("torch" in table):
-            self.schema.note(where, "needs exactly one of 'keras' and 'torch'")
-            return "keras", ""
-        side: Side = "keras" if "keras" in table else "torch"
-        name = self.schema.text(table[side], f"{where}.{side}")
-        self.template(name, f"{where}.{side}", side)
-        return side, name
-
-    def _read_ties(self) -> tuple[Tie, ...]:
-        ties = []
-        for index, entry in enumerate(self.schema.items(self._top.get("ties", []), "ties")):
-            where = f"ties[{index}]"
-            table = self.schema.table(entry, where, ("torch", "of", "write"))
-            torch = self.schema.required(table, "torch", where)
-            of = self.schema.required(table, "of", where)
-            further = self.template(torch, f"{where}.torch", "torch")
-            first = self.template(of, f"{where}.of", "torch")
-            if further and first and further.placeholders != first.placeholders:
-                self.schema.note(where, "'torch' and 'of' have different placeholders")
-            write = self.schema.choice(
-                table.get("write", "omit"), f"{where}.write", ("omit", "copy")
-            )
-            ties.append(Tie(torch, of, "copy" if write == "copy" else "omit"))
-        return tuple(ties)
-
-    def _read_spellings(self) -> dict[str, str]:
-        spellings = self._texts("spellings")
-        for old, new in spellings.items():
-            where = f"spellings.{old}"
-            other = self.template(old, where, "keras")
-            written = self.template(new, where, "torch")
-            if other and written and other.placeholders != written.placeholders:
-                self.schema.note(where, "the two have different placeholders")
-        return spellings
-
-    def _read_requirements(self) -> tuple[Requirement, ...]:
-        found = []
-        for index, entry in enumerate(self.schema.items(self._top.get("requires", []), "requires")):
-            where = f"requires[{index}]"
-            keys = ("keras", "torch", "attribute", "equals", "exists", "why")
-            table = self.schema.table(entry, where, keys)
-            side, name = self._one_side(table, where)
-            why = self.schema.required(table, "why", where)
-            if table.get("exists") is False:
-                found.append(Requirement(side, name, "", None, why, is_absent=True))
-                continue
-            attribute = self.schema.required(table, "attribute", where)
-            if "equals" not in table:
-                self.schema.note(where, "has no 'equals'")
-            found.append(Requirement(side, name, attribute, table.get("equals"), why))
-        return tuple(found)
 
     def _read_prefixes(self, key: str, mark: str) -> tuple[str, ...]:
         prefixes = []

@@ -16,7 +16,7 @@ from pathlib import Path
 from converter.errors import MappingError
 from converter.mapping.catalogue import load_catalogue
 from converter.mapping.document import read_mapping
-from converter.mapping.places import CATALOGUE_NAME, mapping_folders
+from converter.mapping.places import NOT_MAPPINGS, mapping_folders
 from converter.mapping.rules import Mapping
 from converter.mapping.schema import near
 
@@ -90,7 +90,7 @@ def _candidates(folders: tuple[Path, ...]) -> Iterator[Path]:
     for place in (*mapping_folders(), *_registered_folders(), *folders):
         if place.is_dir():
             yield from sorted(
-                file for file in place.glob(f"*{_SUFFIX}") if file.name != CATALOGUE_NAME
+                file for file in place.glob(f"*{_SUFFIX}") if file.name not in NOT_MAPPINGS
             )
         elif place.is_file():
             yield place.absolute()

@@ -8,6 +8,9 @@ from pathlib import Path
 from converter.errors import MappingError
 
 CATALOGUE_NAME = "layers.toml"
+# Architectures without a mapping, with the reason.
+MISSING_NAME = "missing.toml"
+NOT_MAPPINGS = frozenset({CATALOGUE_NAME, MISSING_NAME})
 
 
 @cache

@@ -214,11 +214,12 @@ class Requirement:
 
     Attributes:
         side: The side whose object has the attribute.
-        name: Keras layer path or PyTorch module name, with placeholders.
+        name: Keras layer path or PyTorch module name, with placeholders; empty for the whole model.
         attribute: Attribute of that object, such as ``epsilon``.
         equals: What it must be (lists for tuples).
         why: What goes wrong otherwise, one sentence.
         is_absent: Whether instead there must be no object of that name.
+        kind: Instead of a name: every object that a rule of this kind is about; or ``None``.
     """
 
     side: Literal["keras", "torch"]
@@ -227,12 +228,15 @@ class Requirement:
     equals: Any
     why: str
     is_absent: bool = False
+    kind: str | None = None
 
     def __str__(self) -> str:
         side = "Keras" if self.side == "keras" else "PyTorch"
         what = f"{side} has no '{self.name}'"
         if not self.is_absent:
-            what = f"{side} '{self.name}' has {self.attribute} = {self.equals}"
+            where = f" '{self.name}'" if self.name else ""
+            where = where if self.kind is None else f" every {self.kind}"
+            what = f"{side}{where} has {self.attribute} = {self.equals}"
         return f"{what}: {self.why}"
 
 
@@ -242,11 +246,13 @@ class Source:
 
     Attributes:
         factory: Dotted path and callable, ``keras.applications:DenseNet121``.
-        arguments: Keyword arguments.
+        arguments: Keyword arguments; a table with ``factory`` among them is built first.
+        replace: Name of a PyTorch module to what is put into its place.
     """
 
     factory: str
     arguments: Dict[str, Any] = field(default_factory=dict)
+    replace: Dict[str, Source] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,18 +266,47 @@ class ModelValue:
             ``None`` where both order them alike.
         shape: Size of each axis in Keras without the batch, as far as a default makes sense; empty
             for outputs.
-        low: Smallest value of a random input.
-        high: Largest value of a random input.
+        low: Smallest value of a random input; ``None`` for what the Keras model says itself.
+        high: Largest value of a random input, likewise.
         dtype: Element type of an input.
+        before: For an input: the Keras layer whose input PyTorch takes, where Keras prepares images
+            inside the model; or empty.
+        where: For an output: the Keras input that is not zero at the positions that are compared,
+            such as a padding mask; or empty for all positions.
     """
 
     keras: str = ""
     torch: str = ""
     axes: str | None = None
     shape: tuple[int, ...] = ()
-    low: float = 0.0
-    high: float = 1.0
+    low: float | None = None
+    high: float | None = None
     dtype: str = "float32"
+    before: str = ""
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProofCase:
+    """Two small models whose outputs prove the mapping.
+
+    Attributes:
+        keras: What builds the Keras model.
+        torch: What builds the PyTorch module.
+        inputs: What both take, where it is not what the mapping says.
+        outputs: What both give, likewise.
+        own: The module of keras_hub with its own ``convert_weights`` to compare with, or empty.
+        own_dtype: What that converter rounds values to, or empty.
+        deviates: Why the outputs of this twin differ, or empty where they must agree.
+    """
+
+    keras: Source
+    torch: Source
+    inputs: tuple[ModelValue, ...] = ()
+    outputs: tuple[ModelValue, ...] = ()
+    own: str = ""
+    own_dtype: str = ""
+    deviates: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +333,8 @@ class Mapping:
         sources: Variant of the architecture to its ``keras`` and ``torch`` factory.
         inputs: What both models take, for validation.
         outputs: What both models give, for validation; empty for a single output.
-        proved: Package to the version with which the outputs were last compared.
+        proofs: Name of a small model to how both of its sides are built.
+        unproved: What this mapping does not cover, to the reason.
         path: The file, or ``None``.
     """
 
@@ -320,7 +356,8 @@ class Mapping:
     sources: Dict[str, Dict[str, Source]] = field(default_factory=dict)
     inputs: tuple[ModelValue, ...] = ()
     outputs: tuple[ModelValue, ...] = ()
-    proved: Dict[str, str] = field(default_factory=dict)
+    proofs: Dict[str, ProofCase] = field(default_factory=dict)
+    unproved: Dict[str, str] = field(default_factory=dict)
     path: Path | None = None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from converter.errors import UsageError
@@ -51,21 +52,21 @@ def torch_inputs(
 
 def pair_outputs(
     expected: Mapping[str, Array], found: Mapping[str, Array], said: Sequence[ModelValue]
-) -> list[tuple[str, str, str | None]]:
-    """Return Keras output, PyTorch output and axes pattern of each pair.
+) -> list[ModelValue]:
+    """Return each Keras output with its PyTorch output, both by their own names.
 
     Raises:
         UsageError: If they cannot be paired.
     """
     if said:
         return [
-            (_named(value.keras, expected), _named(value.torch, found), value.axes)
+            replace(value, keras=_named(value.keras, expected), torch=_named(value.torch, found))
             for value in said
         ]
     if set(expected) <= set(found):
-        return [(name, name, None) for name in expected]
+        return [ModelValue(name, name) for name in expected]
     if len(expected) == len(found):
-        return [(one, two, None) for one, two in zip(expected, found, strict=True)]
+        return [ModelValue(one, two) for one, two in zip(expected, found, strict=True)]
     raise UsageError(
         f"cannot pair {len(expected)} Keras outputs with {len(found)} PyTorch outputs",
         facts=[("keras", ", ".join(expected)), ("torch", ", ".join(found) or "none")],
@@ -88,6 +89,28 @@ def in_keras_layout(
     if len(facts.output_layouts) == len(expected):
         default = facts.output_layouts[list(expected).index(name)]
     return layouts.to_keras(reference, layouts.chosen(given_layouts, name, default), axes)
+
+
+def where_counted(array: Array, inputs: Mapping[str, Array], name: str) -> Array:
+    """Return the positions of an output at which an input is not zero.
+
+    Args:
+        array: An output; one without the axes of the input is returned whole.
+        inputs: All Keras inputs.
+        name: One of them, such as a padding mask; empty for all positions.
+
+    Raises:
+        UsageError: If there is no such input.
+    """
+    if not name:
+        return array
+    if name not in inputs:
+        raise UsageError(
+            f"cannot compare where '{name}' is not zero: there is no input of that name",
+            facts=[("inputs", ", ".join(inputs))],
+        )
+    counted = inputs[name].astype(bool)
+    return array[counted] if array.shape[: counted.ndim] == counted.shape else array
 
 
 def by_rank(array: Array) -> layouts.Layout:

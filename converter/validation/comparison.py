@@ -107,6 +107,7 @@ class Comparison:
         self._notices: list[str] = []
         self._is_unsteady = False
         self.arrays: Mapping[str, Array] = {}
+        self._entering: Mapping[str, Array] = {}
 
     def run(self, given: Given) -> Compared:
         """Run both sides and judge every output; see :class:`Compared`."""
@@ -114,16 +115,21 @@ class Comparison:
         self._is_unsteady = False
         arrays = self._inputs(given)
         self.arrays = arrays
+        self._entering = {
+            value.keras or next(iter(arrays)): self._keras.entering(value.before, arrays)
+            for value in self._options.inputs
+            if value.before
+        }
         expected = self._keras.run(arrays)
         found = self._run_torch(arrays)
         floors = self._floors(arrays, found)
         self._check_keras(arrays, expected)
         pairs = alignment.pair_outputs(expected, found, self._options.outputs)
         rows = [self._row(pair, expected, found, floors) for pair in pairs]
-        for (name, _, _), row in zip(pairs, rows, strict=True):
-            if row.error is not None and _ignores_input(expected[name]):
+        for pair, row in zip(pairs, rows, strict=True):
+            if row.error is not None and _ignores_input(expected[pair.keras]):
                 self._notices.append(
-                    f"Output '{name}' is the same for every sample: it proves little."
+                    f"Output '{pair.keras}' is the same for every sample: it proves little."
                 )
         shown = self._histogram(pairs, rows, expected, found)
         controls: list[Control] = []
@@ -150,7 +156,7 @@ class Comparison:
     def torch_inputs(self, arrays: Mapping[str, Array]) -> tuple[list[Array], dict[str, Array]]:
         """Return the inputs in PyTorch's layout, by position and by name."""
         return alignment.torch_inputs(
-            arrays,
+            {**arrays, **self._entering},
             self._keras.facts,
             self._module,
             said=self._options.inputs,
@@ -201,30 +207,33 @@ class Comparison:
 
     def _sides(
         self,
-        pair: tuple[str, str, str | None],
+        pair: ModelValue,
         expected: Mapping[str, Array],
         found: Mapping[str, Array],
     ) -> tuple[Array, Array, str]:
         """Return both outputs of a pair in one layout and one scale, and a note about it."""
-        name, other, axes = pair
         reference = alignment.in_keras_layout(
-            name,
-            found[other],
+            pair.keras,
+            found[pair.torch],
             expected,
             self._keras.facts,
-            axes=axes,
+            axes=pair.axes,
             given_layouts=self._options.layouts,
         )
-        return in_one_scale(expected[name], reference)
+        actual, reference = (
+            alignment.where_counted(one, self.arrays, pair.where)
+            for one in (expected[pair.keras], reference)
+        )
+        return in_one_scale(actual, reference)
 
     def _row(
         self,
-        pair: tuple[str, str, str | None],
+        pair: ModelValue,
         expected: Mapping[str, Array],
         found: Mapping[str, Array],
         floors: Mapping[str, float],
     ) -> Row:
-        name, other, _ = pair
+        name, other = pair.keras, pair.torch
         actual, reference, note = self._sides(pair, expected, found)
         row = judge_output(
             name, other, actual, reference, floors[other], tolerance=self._options.tolerance
@@ -242,7 +251,7 @@ class Comparison:
 
     def _histogram(
         self,
-        pairs: Sequence[tuple[str, str, str | None]],
+        pairs: Sequence[ModelValue],
         rows: Sequence[Row],
         expected: Mapping[str, Array],
         found: Mapping[str, Array],
@@ -257,7 +266,7 @@ class Comparison:
     def _controls(
         self,
         arrays: Mapping[str, Array],
-        pairs: Sequence[tuple[str, str, str | None]],
+        pairs: Sequence[ModelValue],
         expected: Mapping[str, Array],
         floors: Mapping[str, float],
     ) -> Iterator[Control]:

@@ -187,6 +187,8 @@ def _refined(one: Input, value: ModelValue | None) -> Input:
     if len(value.shape) == len(shape):
         pairs = zip(shape, value.shape, strict=True)
         shape = tuple(said if size is None else size for size, said in pairs)
+    if value.low is None or value.high is None:
+        return replace(one, shape=shape)
     return replace(one, shape=shape, low=value.low, high=value.high)
 
 

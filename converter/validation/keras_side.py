@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from converter.errors import UsageError
 from converter.execution.executor import to_arrays
 from converter.formats.base import Checkpoint
 from converter.live.keras_model import KerasModelCheckpoint
@@ -22,7 +23,7 @@ from converter.tensors.manifest import Manifest
 from converter.validation import layouts
 from converter.validation.inputs import Input, built_input, graph_inputs
 from converter.validation.references import wrong_references
-from converter.validation.running import run_keras
+from converter.validation.running import entering, run_keras
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,18 @@ class KerasSide(ABC):
         Raises:
             UsageError: If the model raises.
         """
+
+    def entering(self, layer: str, inputs: Mapping[str, Array]) -> Array:
+        """Return what a layer takes when the model runs on these arrays.
+
+        Raises:
+            UsageError: If there is no such layer, or the model is in another process.
+        """
+        if self.model is None:
+            raise UsageError(
+                f"cannot run '{self.facts.name}' up to '{layer}': it is in another process"
+            )
+        return entering(self.model, layer, inputs)
 
     @abstractmethod
     def load(self, arrays: Mapping[str, Array]) -> None:

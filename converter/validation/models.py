@@ -15,6 +15,7 @@ from converter.execution.executor import to_arrays
 from converter.formats.base import Checkpoint
 from converter.live.factory import build
 from converter.live.keras_model import KerasModelCheckpoint
+from converter.live.sources import build_source
 from converter.live.torch_module import TorchModuleCheckpoint
 from converter.mapping.rules import Source
 from converter.planning.copy import make_copy_plan
@@ -101,10 +102,10 @@ def load_keras_file(path: object, *, label: str) -> Any:
 
 def _try_variant(source: Source, checkpoint: Checkpoint, family: Family) -> Any | None:
     """Return the model of one variant of a mapping, or ``None`` where it is not this one."""
-    skeleton = build(source.factory, source.arguments, family=family, meta=True)
+    skeleton = build_source(source, family=family, meta=True)
     view = KerasModelCheckpoint(skeleton) if family == "keras" else TorchModuleCheckpoint(skeleton)
     try:
         make_copy_plan(Side(family, checkpoint.manifest), Side(family, view.manifest))
     except ConverterError:
         return None
-    return _filled(build(source.factory, source.arguments, family=family), checkpoint, family)
+    return _filled(build_source(source, family=family), checkpoint, family)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import reduce
 from typing import Any
 
+from converter.live.keras_names import name_all
+from converter.live.keras_structure import record
+from converter.live.keras_walk import walk
+from converter.mapping.catalogue import load_catalogue
 from converter.mapping.rules import Mapping, Requirement
 from converter.mapping.template import Template
 
@@ -23,7 +27,10 @@ def unmet_requirements(mapping: Mapping, keras_model: Any, torch_module: Any) ->
         keras_model: A live Keras model.
         torch_module: A live ``torch.nn.Module``.
     """
-    named = {"keras": dict(_layers(keras_model)), "torch": dict(torch_module.named_modules())}
+    named = {
+        "keras": name_all(walk(keras_model), record(keras_model), load_catalogue()).objects,
+        "torch": dict(torch_module.named_modules()),
+    }
     sentences = []
     for requirement in mapping.requirements:
         differences = list(_differences(requirement, mapping, named[requirement.side]))
@@ -33,30 +40,56 @@ def unmet_requirements(mapping: Mapping, keras_model: Any, torch_module: Any) ->
     return sentences
 
 
+def concerned(requirement: Requirement, mapping: Mapping, names: Iterable[str]) -> list[str]:
+    """Return the names of layers or modules that a requirement is about.
+
+    Args:
+        requirement: By name, or by the kind of the rules that name what it is about.
+        mapping: The mapping that it is of.
+        names: Paths of all layers, or names of all modules, of its side.
+    """
+    texts = [requirement.name]
+    if requirement.kind is not None:
+        side = requirement.side
+        texts = [
+            rule.keras if side == "keras" else rule.torch
+            for rule in mapping.rules
+            if rule.kind == requirement.kind
+        ]
+    templates = [Template.parse(text, mapping.tables, requirement.side) for text in texts]
+    prefixes = mapping.prefixes if requirement.side == "torch" else mapping.keras_prefixes
+    return [
+        name
+        for name in names
+        if any(
+            one.match(bare) is not None
+            for one in templates
+            for bare in (name, *_without(name, prefixes))
+        )
+    ]
+
+
+def _without(name: str, prefixes: Iterable[str]) -> list[str]:
+    return [name.removeprefix(prefix) for prefix in prefixes if name.startswith(prefix)]
+
+
 def _differences(
     requirement: Requirement, mapping: Mapping, named: dict[str, Any]
 ) -> Iterator[str]:
-    template = Template.parse(requirement.name, mapping.tables, requirement.side)
     wanted = f"'{requirement.attribute}' must be {requirement.equals!r}"
-    matched = [name for name in named if template.match(name) is not None]
+    matched = concerned(requirement, mapping, named)
     if requirement.is_absent:
         yield from (f"there must be no '{name}'" for name in matched)
         return
     if not matched:
-        yield f"no part of the model is called '{requirement.name}', whose {wanted}"
+        what = f"is called '{requirement.name}'" if requirement.kind is None else "has that kind"
+        yield f"no part of the model {what}, whose {wanted}"
     for name in matched:
         found = _attribute(named[name], requirement.attribute)
         if found is _ABSENT:
             yield f"'{name}' does not show its '{requirement.attribute}'; {wanted}"
         elif _plain(found) != _plain(requirement.equals):
             yield f"'{name}': {wanted}, and is {found!r}"
-
-
-def _layers(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for layer in getattr(model, "layers", ()):
-        path = f"{prefix}{layer.name}"
-        yield path, layer
-        yield from _layers(layer, f"{path}/")
 
 
 def _attribute(value: Any, path: str) -> Any:

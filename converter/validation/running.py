@@ -42,6 +42,25 @@ def run_keras(model: Any, inputs: Mapping[str, Array]) -> dict[str, Array]:
     return arrays
 
 
+def entering(model: Any, layer: str, inputs: Mapping[str, Array]) -> Array:
+    """Return what a layer of a Keras model takes when the model runs on these arrays.
+
+    Raises:
+        UsageError: If the model has no such layer, or it takes several tensors.
+    """
+    import keras
+
+    try:
+        tensor = model.get_layer(layer).input
+    except (ValueError, AttributeError) as error:
+        raise UsageError(
+            f"cannot run '{model.name}' up to '{layer}': it has no such layer in its graph"
+        ) from error
+    if isinstance(tensor, (list, tuple)):
+        raise UsageError(f"cannot run '{model.name}' up to '{layer}': it takes several tensors")
+    return next(iter(run_keras(keras.Model(model.inputs, tensor), inputs).values()))
+
+
 def run_torch(
     module: Any, positional: Sequence[Array], named: Mapping[str, Array]
 ) -> dict[str, Array]:

@@ -29,6 +29,7 @@ COMMANDS = [
     ("mappings", "list"),
     ("mappings", "show"),
     ("mappings", "check"),
+    ("mappings", "prove"),
     ("mappings", "explain"),
     ("formats",),
     ("schema",),
@@ -99,7 +100,8 @@ USAGE = [
         ("schema", "paint"),
         "error: cannot describe 'paint': it prints no JSON\n"
         "  one of  average, convert, diff, draft, edit, error, formats, inspect, mappings check, "
-        "mappings explain, mappings list, mappings show, plan, plot, scaffold, validate\n",
+        "mappings explain, mappings list, mappings prove, mappings show, plan, plot, scaffold, "
+        "validate\n",
     ),
 ]
 

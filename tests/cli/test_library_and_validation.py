@@ -119,3 +119,68 @@ class TestValidation:
         outcome = converter("validate", *pair, "--torch", "no_such_file.py:Small")
         assert (outcome.code, outcome.out) == (2, "")
         assert outcome.err.startswith("error: ")
+
+
+TWINS = """
+import keras
+
+
+def keras_model():
+    layers = keras.layers
+    stem = layers.Conv2D(7, (2, 4), activation="relu", name="stem")
+    norm = layers.BatchNormalization(name="norm")
+    head = [layers.GlobalAveragePooling2D(), layers.Dense(5, name="head")]
+    return keras.Sequential([keras.Input((6, 8, 3)), stem, norm, *head])
+"""
+SMALL = NETWORK.replace("7 * 5 * 2, 11", "7, 5").replace(".flatten(1)", ".mean((2, 3))")
+MINE = """
+schema = 1
+name = "mine"
+keras = "mine"
+torch = "mine"
+rules = [
+  ["conv2d", "stem", "stem"],
+  ["batch_norm", "norm", "norm"],
+  ["dense", "head", "head"],
+]
+
+[[inputs]]
+axes = "b h w c -> b c h w"
+
+[proofs.small]
+keras = "twins.py:keras_model"
+torch = "twins.py:Small"
+"""
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """A mapping of one's own, in the folder where one stands."""
+    monkeypatch.chdir(tmp_path)
+    Path("twins.py").write_text(TWINS + SMALL)
+    Path("mine.toml").write_text(MINE)
+    return Path("mine.toml")
+
+
+@pytest.mark.frameworks
+def test_a_mapping_of_ones_own_is_proved_and_then_sound(converter, mine):
+    refused = converter("mappings", "check", mine)
+    assert (refused.code, refused.out) == (2, "")
+    assert "is not proved: no run is on record" in refused.err
+    outcome = converter("mappings", "prove", mine, "--json")
+    assert outcome.code == 0
+    found = msgspec.json.decode(outcome.out, type=schema.Mappings).mappings[0]
+    assert (found.law, found.cases, found.unproved) == ("exact", 1, None)
+    assert found.floors <= 30
+    assert converter("mappings", "check", mine).out == "mine: 3 rules, no problem\n"
+
+
+@pytest.mark.frameworks
+def test_twins_that_give_other_outputs_prove_nothing(converter, mine):
+    Path("twins.py").write_text(TWINS + SMALL.replace("eps=1e-3", "eps=1e-1"))
+    outcome = converter("mappings", "prove", mine)
+    assert outcome.code == 2
+    assert outcome.err.startswith(
+        "small\nerror: 'mine' is not proved by 'small': the outputs differ\n  output  fail  "
+    )
+    assert not Path("proofs").exists()

@@ -14,6 +14,7 @@ from converter.mapping.rules import (
     Drop,
     Measure,
     ModelValue,
+    ProofCase,
     Requirement,
     Rule,
     Source,
@@ -39,10 +40,13 @@ keras_prefixes = ["toy/"]
 aliases = { "norm.gamma" = "norm.weight" }
 drop = [{ torch = "conv{b}.ids", why = "an index" }]
 ties = [{ torch = "out.weight", of = "in.weight", write = "copy" }]
-requires = [{ torch = "features.{b}", attribute = "eps", equals = 1e-3, why = "it differs" }]
+requires = [
+  { torch = "features.{b}", attribute = "eps", equals = 1e-3, why = "it differs" },
+  { torch = true, kind = "conv2d", attribute = "momentum", equals = 0.1, why = "so" },
+]
 inputs = [{ shape = [8, 8, 3], range = [0, 255], dtype = "int32", axes = "b h w c -> b c h w" }]
 outputs = [{ keras = "x", torch = "y" }]
-proved = { keras = "3.15.1" }
+unproved = { "a larger one" = "nobody has it" }
 
 [tables]
 proj = { query = "q", key = "k", "7" = 3 }
@@ -57,6 +61,16 @@ deep = { keras = "conv9", torch = "features.8" }
 [sources.small]
 keras = "my.keras:build"
 torch = { factory = "my.torch:build", arguments = { depth = 3 } }
+
+[proofs.mini]
+keras = "my.keras:build"
+own = "their.converter"
+outputs = [{ keras = "x", where = "mask" }]
+
+[proofs.mini.torch]
+factory = "my.torch:build"
+arguments = { depth = 1 }
+replace = { head = "torch.nn:Identity" }
 """
 
 
@@ -76,7 +90,10 @@ def test_everything_a_file_can_say():
     assert found.prefixes == ("model.a.", "a.")
     assert found.keras_prefixes == ("toy/",)
     assert found.aliases == {"norm.gamma": "norm.weight"}
-    assert found.requirements == (Requirement("torch", "features.{b}", "eps", 1e-3, "it differs"),)
+    assert found.requirements == (
+        Requirement("torch", "features.{b}", "eps", 1e-3, "it differs"),
+        Requirement("torch", "", "momentum", 0.1, "so", kind="conv2d"),
+    )
     assert found.sources == {
         "small": {
             "keras": Source("my.keras:build"),
@@ -87,7 +104,15 @@ def test_everything_a_file_can_say():
         ModelValue(axes="b h w c -> b c h w", shape=(8, 8, 3), low=0.0, high=255.0, dtype="int32"),
     )
     assert found.outputs == (ModelValue("x", "y"),)
-    assert found.proved == {"keras": "3.15.1"}
+    assert found.unproved == {"a larger one": "nobody has it"}
+    assert found.proofs == {
+        "mini": ProofCase(
+            Source("my.keras:build"),
+            Source("my.torch:build", {"depth": 1}, {"head": Source("torch.nn:Identity")}),
+            outputs=(ModelValue("x", where="mask"),),
+            own="their.converter",
+        )
+    }
 
 
 @dataclass(frozen=True)
@@ -230,6 +255,28 @@ FAILURES = [
             "inputs[0].range: must be [low, high]",
             "inputs[0].dtype: must be one of 'float32', 'int32', 'int64', 'bool', is 'text'",
             "outputs[0]: unknown key 'shape'",
+        ),
+    ),
+    Failure(
+        "requires of a kind",
+        HEAD + ROW + 'requires = [{ kind = "dense", torch = "x", attribute = "a", equals = 1, '
+        'why = "w" }, { kind = "conv2d", torch = true, attribute = "a", equals = 1, why = "w" }]',
+        (
+            "requires[0]: needs 'keras = true' or 'torch = true' beside 'kind'",
+            "requires[1].kind: no rule is of the kind 'conv2d'",
+        ),
+    ),
+    Failure(
+        "proofs",
+        HEAD + ROW + '[proofs.a]\nkeras = "x"\ninputs = [{ where = "y" }]\n'
+        '[proofs.b.torch]\nfactory = "a:b"\nreplace = { head = 3 }',
+        (
+            "proofs.a: has no 'torch'",
+            "proofs.a.keras: 'x' is not of the form 'package.module:function'",
+            "proofs.a.inputs[0]: unknown key 'where'",
+            "proofs.b: has no 'keras'",
+            "proofs.b.torch.replace.head: must be a table, is an integer",
+            "proofs.b.torch.replace.head: has no 'factory'",
         ),
     ),
     Failure(
