@@ -187,9 +187,13 @@ def of_pickle(named: Collection[str], protocol: int | None, compression: str | N
         'pickle with NumPy 2.0 or later (pickle protocol 4)'
         >>> of_pickle({"joblib.numpy_pickle.NumpyArrayWrapper"}, 4, "lz4")
         'joblib 0.10 or later (lz4, pickle protocol 4)'
+        >>> of_pickle({"joblib.numpy_pickle.NDArrayWrapper"}, 2, None)
+        'joblib before 0.10 (pickle protocol 2)'
     """
-    is_joblib = any("joblib" in name for name in named)
-    writer = "joblib 0.10 or later" if is_joblib else "pickle"
+    wrappers = {name.rpartition(".")[2] for name in named if "joblib" in name}
+    writer = "joblib 0.10 or later" if wrappers else "pickle"
+    if "NDArrayWrapper" in wrappers:
+        writer = "joblib before 0.10"
     if any(name.startswith("numpy._core.") for name in named):
         writer += " with NumPy 2.0 or later"
     elif any(name.startswith("numpy.core.") for name in named):

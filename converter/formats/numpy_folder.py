@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import os
 import re
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from converter.errors import CheckpointError, CorruptFileError, UnsafeFileError
+from converter.errors import CheckpointError, UnsafeFileError
 from converter.formats import authorship
 from converter.formats.base import Checkpoint
 from converter.formats.npz_reader import family_of
-from converter.formats.numpy_header import SUFFIX, HeaderReader, Layout
+from converter.formats.numpy_files import ArrayFiles
+from converter.formats.numpy_header import SUFFIX
 from converter.formats.source_file import OPEN_FLAGS, SourceFile, cannot_open
 from converter.formats.wording import cannot_read, quoted, refuse_select
 from converter.tensors.dtype import Array
@@ -27,7 +27,6 @@ from converter.tensors.manifest import Manifest
 
 MAX_FILES = 200_000
 MAX_DEPTH = 16
-MAX_OPEN = 64
 
 
 class NumpyFolder(Checkpoint):
@@ -54,25 +53,17 @@ class NumpyFolder(Checkpoint):
         refuse_select(path, select)
         self.path = path
         self._others: list[str] = []
-        self._lock = threading.Lock()
-        self._open: dict[str, SourceFile] = {}
-        self._identities: dict[str, tuple[tuple[int, int], int]] = {}
-        self._layouts: dict[str, Layout] = {}
         if path.is_dir():
             self._paths = {name: path / f"{name}{SUFFIX}" for name in self._find(path)}
         else:
             self._paths = {path.name.removesuffix(SUFFIX): path}
-        for name, file in self._paths.items():
-            with _open(file, follow=file == path) as source:
-                self._identities[name] = (source.identity, source.size)
-                self._layouts[name] = HeaderReader(
-                    file, "the array", source.size, _peek(source)
-                ).read()
+        self._arrays = ArrayFiles(self._open)
+        layouts = {name: self._arrays.add(name) for name in self._paths}
         self._manifest = Manifest.of(
-            (layout.spec(name) for name, layout in self._layouts.items()),
+            (layout.spec(name) for name, layout in layouts.items()),
             family=family_of(self._paths),
             notices=self._notices(),
-            writer=authorship.of_numpy({layout.version for layout in self._layouts.values()}),
+            writer=authorship.of_numpy({layout.version for layout in layouts.values()}),
         )
 
     def _find(self, folder: Path) -> list[str]:
@@ -108,40 +99,26 @@ class NumpyFolder(Checkpoint):
 
     def read(self, name: str) -> Array:
         """Return one array as a read-only map; Fortran order shows in its strides."""
-        layout = self._layouts[name]
-        source = self._source(name)
-        return layout.array(source.view(layout.offset, source.size - layout.offset))
-
-    def _source(self, name: str) -> SourceFile:
-        """Return the open file of an array; it must be the one whose header was read."""
-        with self._lock:
-            source = self._open.pop(name, None)
-            if source is None:
-                path = self._paths[name]
-                source = _open(path, follow=path == self.path)
-                if (source.identity, source.size) != self._identities[name]:
-                    source.close()
-                    raise CorruptFileError(
-                        cannot_read(path, "the file was replaced while it was read")
-                    )
-            self._open[name] = source
-            while len(self._open) > MAX_OPEN:  # maps that somebody holds stay valid
-                self._open.pop(next(iter(self._open))).close()
-            return source
+        return self._arrays.read(name)
 
     def release(self, name: str) -> None:
         """Drop the pages of one array."""
-        with self._lock:
-            source = self._open.get(name)
-            if source is not None:
-                source.release(0, source.size)
+        self._arrays.release(name)
 
     def close(self) -> None:
         """Close the files."""
-        with self._lock:
-            for source in self._open.values():
-                source.close()
-            self._open.clear()
+        self._arrays.close()
+
+    def _open(self, name: str) -> SourceFile:
+        """Open the file of an array; the one that the user typed may be a link."""
+        path = self._paths[name]
+        if path == self.path:
+            return SourceFile(path)
+        try:
+            descriptor = os.open(path, OPEN_FLAGS | getattr(os, "O_NOFOLLOW", 0))
+        except OSError as error:
+            raise cannot_open(path, error) from error
+        return SourceFile(path, descriptor=descriptor)
 
 
 def has_arrays(folder: Path) -> bool:
@@ -190,18 +167,3 @@ def _check_name(folder: Path, name: str) -> None:
         raise CheckpointError(
             cannot_read(folder, "the name of a file is not UTF-8"), facts=[("file", quoted(name))]
         ) from error
-
-
-def _open(path: Path, *, follow: bool) -> SourceFile:
-    """Open a file; the one that the user typed may be a link."""
-    if follow:
-        return SourceFile(path)
-    try:
-        descriptor = os.open(path, OPEN_FLAGS | getattr(os, "O_NOFOLLOW", 0))
-    except OSError as error:
-        raise cannot_open(path, error) from error
-    return SourceFile(path, descriptor=descriptor)
-
-
-def _peek(source: SourceFile) -> Callable[[int], bytes]:
-    return lambda nbytes: source.read(0, min(nbytes, source.size))

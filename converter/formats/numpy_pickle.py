@@ -3,7 +3,8 @@
 A list has no names: its arrays are ``0``, ``1``, ... in order, and become those of a Keras model
 when it is said which (see :mod:`converter.formats.numpy_positions`). Inside lists and dicts a name
 is the path to the array, with ``/`` between the parts. Values that are no arrays are left out of a
-dict with a notice, and are an error in a list, whose positions they would shift.
+dict with a notice, and are an error in a list, whose positions they would shift. Arrays that joblib
+before 0.10 put into files of their own (``a.pkl_01.npy``) are read from the folder of the pickle.
 """
 
 from __future__ import annotations
@@ -20,9 +21,12 @@ from converter.errors import (
 )
 from converter.formats import authorship
 from converter.formats.base import Checkpoint
+from converter.formats.beside import open_beside
 from converter.formats.joblib_compression import compression_of, inflate
 from converter.formats.npz_reader import family_of
-from converter.formats.numpy_pickle_machine import NumpyMachine, PickledArray
+from converter.formats.numpy_files import ArrayFiles
+from converter.formats.numpy_pickle_machine import NumpyMachine
+from converter.formats.numpy_pickle_values import Beside, PickledArray
 from converter.formats.pickle_machine import name_of
 from converter.formats.source_file import SourceFile
 from converter.formats.wording import cannot_read, quoted
@@ -56,6 +60,7 @@ class NumpyPickle(Checkpoint):
         self.path = path
         self._source = SourceFile(path)
         self._content = self._source
+        self._files = ArrayFiles(lambda name: open_beside(path, name))
         self._notices: list[str] = []
         try:
             kind = self._compression = compression_of(
@@ -76,7 +81,7 @@ class NumpyPickle(Checkpoint):
         )
 
     def _load(self) -> Any:
-        machine = NumpyMachine(self._data.data, self._source.path)
+        machine = NumpyMachine(self._data.data, self._source.path, self._files.add)
         root = machine.load()
         if machine.position != len(self._data):
             raise machine.corrupt("something follows its end")
@@ -174,18 +179,31 @@ class NumpyPickle(Checkpoint):
         """Names, shapes and dtypes, in the order of the file."""
         return self._manifest
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The pickle, and the files of joblib before 0.10 beside it."""
+        blobs = (array.blob for array in self._arrays.values())
+        names = dict.fromkeys(blob.name for blob in blobs if isinstance(blob, Beside))
+        return (self.path, *(self.path.parent / name for name in names))
+
     def read(self, name: str) -> Array:
         """Return one array; a map where the file holds its bytes as they are."""
-        return self._arrays[name].read(self._data, self._source.path)
+        array = self._arrays[name]
+        if isinstance(array.blob, Beside):
+            return self._files.read(array.blob.name)
+        return array.read(self._data, self._source.path)
 
     def release(self, name: str) -> None:
         """Drop the pages of one array."""
         blob = self._arrays[name].blob
-        if not isinstance(blob, bytes):
+        if isinstance(blob, Beside):
+            self._files.release(blob.name)
+        elif not isinstance(blob, bytes):
             self._content.release(blob.start, blob.length)
 
     def close(self) -> None:
         """Close the file and remove what was inflated from it."""
+        self._files.close()
         self._content.close()
         self._source.close()
 

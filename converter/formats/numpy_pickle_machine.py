@@ -6,128 +6,33 @@ bytes of an array stay where they are in the file: a :class:`Blob` is a range of
 
 Source: NumPy 2.4 ``numpy/_core/src/multiarray/methods.c``, ``array_reduce_ex`` and
 ``array_setstate``, ``descriptor.c``, ``arraydescr_setstate``, ``numpy/_core/numeric.py``,
-``_frombuffer``; joblib 1.6 ``joblib/numpy_pickle.py``, ``NumpyArrayWrapper``.
+``_frombuffer``; joblib 1.6 ``joblib/numpy_pickle.py``, ``NumpyArrayWrapper``, and
+``joblib/numpy_pickle_compat.py``, ``NDArrayWrapper`` and ``ZNDArrayWrapper`` (joblib before 0.10).
 """
 
 from __future__ import annotations
 
-import codecs
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
-from converter.errors import CorruptFileError, UnsafeFileError, UnsupportedFileError
-from converter.formats.numpy_header import MAX_ELEMENTS, MAX_RANK, Layout, find_number
+from converter.errors import UnsafeFileError, UnsupportedFileError
+from converter.formats.numpy_header import MAX_ELEMENTS, MAX_RANK, Layout
+from converter.formats.numpy_pickle_values import (
+    Beside,
+    Blob,
+    PickledArray,
+    PickledDType,
+    wrong_size,
+)
 from converter.formats.pickle_machine import Global, Machine, Opaque, Step, name_of
 from converter.formats.pickle_text import line, steps
-from converter.formats.source_file import Bytes
-from converter.formats.wording import cannot_read, nbytes_text, quoted
-from converter.tensors.dtype import Array, DType, find_dtype
+from converter.formats.wording import cannot_read, quoted
+from converter.tensors.dtype import DType
 
 MAX_WORD = 1000  # longer texts are no names: they stay in the file
-
-# Encoding to how many bytes of the file one byte of an array takes at most.
-_GROWTH = {"raw": 1, "utf-8": 2, "raw_unicode_escape": 6, "string_escape": 4}
-
-
-@dataclass(frozen=True, slots=True)
-class Blob:
-    """Bytes in the file.
-
-    Attributes:
-        start: The first one.
-        length: How many, as they are in the file.
-        encoding: How they are written; ``"raw"`` is as they are.
-    """
-
-    start: int
-    length: int
-    encoding: str = "raw"
-
-    def can_hold(self, nbytes: int) -> bool:
-        """Whether ``nbytes`` bytes may be written in it."""
-        if self.encoding == "raw":
-            return nbytes == self.length
-        return nbytes <= self.length <= _GROWTH[self.encoding] * nbytes + 2
-
-    def decoded(self, data: memoryview) -> bytes | memoryview:
-        """Return the bytes.
-
-        Raises:
-            ValueError: If they are not written as they should be.
-        """
-        part = data[self.start : self.start + self.length]
-        if self.encoding == "raw":
-            return part
-        if self.encoding == "string_escape":
-            return codecs.escape_decode(bytes(part))[0]
-        return bytes(part).decode(self.encoding).encode("latin-1")
-
-
-@dataclass(slots=True, eq=False)
-class PickledDType:
-    """The type of an array.
-
-    Attributes:
-        code: What NumPy calls it, without byte order (``"f4"``).
-        order: Its byte order, or ``None`` where it is no plain type.
-    """
-
-    code: str
-    order: str | None = "|"
-
-    def find(self) -> tuple[DType, bool] | None:
-        """Return the type, and whether its bytes are to be swapped."""
-        if self.code.startswith("ml_dtypes."):
-            dtype = find_dtype(self.code.removeprefix("ml_dtypes."))
-            return None if dtype is None or dtype.is_packed else (dtype, False)
-        order = {"=": "|", None: "?"}.get(self.order, self.order)
-        return find_number(f"{order}{self.code}")
-
-
-@dataclass(slots=True, eq=False)
-class PickledArray:
-    """An array; empty until the pickle has said what it is.
-
-    Attributes:
-        layout: How its elements lie.
-        blob: Where they are.
-        axes: Order of the axes, where it is not that of the layout.
-    """
-
-    layout: Layout | None = None
-    blob: Blob | bytes = b""
-    axes: tuple[int, ...] | None = None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Size of each axis."""
-        assert self.layout is not None  # noqa: S101  # arrays without one are no arrays to callers
-        shape = self.layout.shape
-        return shape if self.axes is None else tuple(shape[axis] for axis in self.axes)
-
-    def read(self, data: Bytes, path: Path) -> Array:
-        """Return the elements, read-only.
-
-        Raises:
-            CorruptFileError: If there are more or fewer bytes than the shape needs.
-        """
-        assert self.layout is not None  # noqa: S101
-        needed = self.layout.dtype.nbytes(self.layout.shape)
-        try:
-            raw = self.blob.decoded(data.data) if isinstance(self.blob, Blob) else self.blob
-        except ValueError as error:
-            raise CorruptFileError(
-                cannot_read(path, "its pickle is damaged: an array is no sequence of bytes")
-            ) from error
-        if len(raw) != needed:
-            raise _wrong_size(path, needed, len(raw))
-        array = self.layout.array(np.frombuffer(raw, dtype=np.uint8))
-        return array if self.axes is None else array.transpose(self.axes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,11 +40,9 @@ class _JoblibWrapper:
     """Stands for the array whose bytes follow it in the file."""
 
 
-def _wrong_size(path: Path, needed: int, found: int) -> CorruptFileError:
-    return CorruptFileError(
-        cannot_read(path, "its pickle is damaged: an array has a wrong size"),
-        facts=[("expected", nbytes_text(needed)), ("found", nbytes_text(found))],
-    )
+@dataclass(frozen=True, slots=True, eq=False)
+class _JoblibFile:
+    """Stands for the array that is in a file beside the pickle."""
 
 
 class NumpyMachine(Machine):
@@ -147,9 +50,18 @@ class NumpyMachine(Machine):
 
     steps: ClassVar[Mapping[int, Step]]
 
-    def __init__(self, data: bytes | memoryview, path: Path) -> None:
-        """Start at the first byte of ``data``; ``named`` collects what the pickle would call."""
+    def __init__(
+        self, data: bytes | memoryview, path: Path, beside: Callable[[str], Layout]
+    ) -> None:
+        """Start at the first byte of ``data``; ``named`` collects what the pickle would call.
+
+        Args:
+            data: The pickle.
+            path: The file, for messages.
+            beside: Returns the layout of the array in a file that the pickle names.
+        """
         super().__init__(data, path)
+        self._beside = beside
         self.named: set[str] = set()
 
     def text(self, count: int) -> Any:
@@ -184,8 +96,7 @@ class NumpyMachine(Machine):
         """Replace a class and its arguments by joblib's wrapper, or by an opaque value."""
         super().new_object(count)
         self._note(self.stack[-1].name)
-        if self.stack[-1].name in _WRAPPERS:
-            self.stack[-1] = _JoblibWrapper()
+        self.stack[-1] = self._wrapper(self.stack[-1].name) or self.stack[-1]
 
     def build(self) -> None:
         """Fill an array or a type."""
@@ -197,6 +108,8 @@ class NumpyMachine(Machine):
             self._fill_array(top, state)
         elif isinstance(top, _JoblibWrapper):
             self.stack[-1] = self._inline_array(state)
+        elif isinstance(top, _JoblibFile):
+            self.stack[-1] = self._array_beside(state)
         else:
             self.stack.append(state)
             super().build()
@@ -230,7 +143,7 @@ class NumpyMachine(Machine):
         """Return the object of ``_reconstructor(class, object, None)`` of protocols 0 and 1."""
         name = name_of(arguments[0])
         self._note(name)
-        return _JoblibWrapper() if name in _WRAPPERS else Opaque(name)
+        return self._wrapper(name) or Opaque(name)
 
     def dtype(self, arguments: tuple[Any, ...]) -> PickledDType:
         """Return the type of ``numpy.dtype(code, align, copy)``; the byte order comes later."""
@@ -240,6 +153,28 @@ class NumpyMachine(Machine):
         if not isinstance(code, str):
             raise self.corrupt("a type has no name")
         return PickledDType(code)
+
+    def _wrapper(self, name: str) -> _JoblibWrapper | _JoblibFile | None:
+        """Return what stands for an array of joblib, or ``None`` where it is another object."""
+        if name not in _WRAPPERS:
+            return None
+        if name.endswith(".ZNDArrayWrapper"):
+            raise UnsupportedFileError(
+                cannot_read(self.path, "its arrays are in compressed files beside it"),
+                facts=[("written by", "joblib before 0.10")],
+                hint="dump it again where you trust it: joblib.dump(joblib.load(file), new_file)",
+            )
+        return _JoblibFile() if name.endswith(".NDArrayWrapper") else _JoblibWrapper()
+
+    def _array_beside(self, state: Any) -> PickledArray | Opaque:
+        """Return the array in a file that joblib before 0.10 wrote beside the pickle."""
+        name = self._word(state.get("filename")) if isinstance(state, dict) else None
+        if not isinstance(name, str):
+            raise self.corrupt("an array of joblib is in no file")
+        kind = name_of(state.get("subclass"))
+        if kind not in _ARRAY_CLASSES:
+            return Opaque(kind)
+        return PickledArray(self._beside(name), Beside(name))
 
     def _note(self, name: str) -> None:
         if name in _BUILDERS or name in _WRAPPERS or name.startswith("numpy._core."):
@@ -321,9 +256,9 @@ class NumpyMachine(Machine):
         if isinstance(data, str):  # a text of Python 2 in protocol 0
             data = data.encode("latin-1")
         if isinstance(data, bytes) and len(data) != needed:
-            raise _wrong_size(self.path, needed, len(data))
+            raise wrong_size(self.path, needed, len(data))
         if isinstance(data, Blob) and not data.can_hold(needed):
-            raise _wrong_size(self.path, needed, data.length)
+            raise wrong_size(self.path, needed, data.length)
         if not isinstance(data, bytes | Blob):
             raise self.corrupt("an array has no bytes")
         array.layout = Layout(shape, kind, 0, is_fortran, is_swapped)
@@ -372,10 +307,15 @@ _BUILDERS: dict[str, Callable[[NumpyMachine, tuple[Any, ...]], Any]] = {
     "copyreg._reconstructor": NumpyMachine.reconstructed,
 }
 _WRAPPERS = frozenset(
-    {
-        "joblib.numpy_pickle.NumpyArrayWrapper",
-        "sklearn.externals.joblib.numpy_pickle.NumpyArrayWrapper",
-    }
+    f"{package}.{module}.{wrapper}"
+    for package in ("joblib", "sklearn.externals.joblib")
+    for module, wrapper in (
+        ("numpy_pickle", "NumpyArrayWrapper"),
+        ("numpy_pickle", "NDArrayWrapper"),
+        ("numpy_pickle", "ZNDArrayWrapper"),
+        ("numpy_pickle_compat", "NDArrayWrapper"),
+        ("numpy_pickle_compat", "ZNDArrayWrapper"),
+    )
 )
 _ARRAY_CLASSES = frozenset(
     {

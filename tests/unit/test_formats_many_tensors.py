@@ -1,4 +1,4 @@
-"""A hundred thousand tensors are read; a million cost an error, some seconds and little memory."""
+"""A hundred thousand tensors are read; a million cost an error, few steps and little memory."""
 
 from __future__ import annotations
 
@@ -24,14 +24,12 @@ from converter.formats import (
 from converter.formats.registry import open_checkpoint
 
 MAX_MEGABYTES = 400
-MAX_SECONDS = 10
 # Opens every file that it is given, each time in a process of its own memory; says what came.
 PROGRAM = """
-import json, re, sys, time
+import json, re, sys
 from pathlib import Path
 from converter.errors import ConverterError
 from converter.formats.registry import open_checkpoint
-begin = time.process_time()
 try:
     with open_checkpoint(Path(sys.argv[1])) as found:
         names = list(found.manifest.tensors)
@@ -42,17 +40,19 @@ except ConverterError as error:
     said = str(error).splitlines()[0]
 # What getrusage says would count the process that started this one.
 peak = int(re.search("VmHWM:\\s*([0-9]+)", Path("/proc/self/status").read_text())[1]) / 1024
-print(json.dumps([said, time.process_time() - begin, peak]))
+print(json.dumps([said, peak]))
 """
 
 
 def opened(path: Path) -> int | str:
-    """Open a file in a process of its own, within the limits; return a count or a message."""
+    """Open a file in a process of its own and bounded memory; return a count or a message.
+
+    No time is asserted: what bounds it is the number of keys or steps, which the messages say.
+    """
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(path)], capture_output=True, text=True, check=True
     )
-    said, seconds, megabytes = json.loads(done.stdout)
-    assert seconds < MAX_SECONDS
+    said, megabytes = json.loads(done.stdout)
     assert megabytes < MAX_MEGABYTES
     return said
 

@@ -15,7 +15,7 @@ from converter.errors import (
     UnsupportedFileError,
     UsageError,
 )
-from converter.formats import numpy_folder
+from converter.formats import numpy_files, numpy_folder
 from converter.formats.registry import open_checkpoint, sniff
 
 
@@ -92,15 +92,13 @@ def test_what_is_no_array_is_left_out_and_said(tmp_path):
 
 
 def test_more_arrays_than_files_can_be_open(tmp_path):
-    count = 3 * numpy_folder.MAX_OPEN
+    count = 3 * numpy_files.MAX_OPEN
     write(tmp_path, **{str(number): np.full(3, number) for number in range(count)})
     before = open_files()
     with open_checkpoint(tmp_path) as checkpoint:
         for number in range(count):
             assert checkpoint.read(str(number)).tolist() == [number] * 3
-            assert (
-                open_files() <= before + 2 * numpy_folder.MAX_OPEN + 2
-            )  # a map has one of its own
+            assert open_files() <= before + 2 * numpy_files.MAX_OPEN + 2  # a map has one of its own
         held = checkpoint.read("0")
     assert held.tolist() == [0, 0, 0]
     del held

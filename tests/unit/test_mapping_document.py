@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import pytest
+from support.hanging import no_hang
 
 from converter.errors import MappingFileError
 from converter.mapping.document import parse_mapping, read_mapping
@@ -329,14 +329,12 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_files_are_refused_in_no_time(name, tmp_path):
+def test_hostile_files_are_refused_without_hanging(name, tmp_path):
     content, message = HOSTILE[name]
     path = tmp_path / "toy.toml"
     path.write_bytes(content)
-    start = time.perf_counter()
-    with pytest.raises(MappingFileError) as caught:
+    with no_hang(), pytest.raises(MappingFileError) as caught:
         read_mapping(path, KINDS)
-    assert time.perf_counter() - start < 2
     if message is not None:
         assert [problem.text for problem in caught.value.problems] == [message]
     assert max(map(len, str(caught.value).splitlines())) < 600
@@ -346,10 +344,8 @@ def test_many_keys_of_many_parts_take_no_quadratic_time(tmp_path):
     path = tmp_path / "toy.toml"
     line = b"a." * 480 + b"a%d = 1\n"
     path.write_bytes(b"".join(line % number for number in range(260)))
-    start = time.perf_counter()
-    with pytest.raises(MappingFileError):
+    with no_hang(), pytest.raises(MappingFileError):
         read_mapping(path, KINDS)
-    assert time.perf_counter() - start < 5
 
 
 def test_a_file_that_is_not_there(tmp_path):

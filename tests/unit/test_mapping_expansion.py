@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import gc
-import time
 
 import pytest
+from support.hanging import no_hang
 from support_mapping import keras, mapping, torch
 
 from converter.mapping.catalogue import load_catalogue
@@ -305,8 +304,8 @@ def test_rules_about_nothing_are_named_unless_optional():
     )
 
 
-def test_the_cost_is_linear_in_tensors():
-    def cost(count):
+def test_many_tensors_take_no_quadratic_time():
+    def expands(count):
         rows = ", ".join(
             f'["dense", "layer_{{i}}/part_{part}", "layer.{{i}}.{part}"]'
             for part in "abcdefghijklmnop"
@@ -316,10 +315,7 @@ def test_the_cost_is_linear_in_tensors():
         ]
         manifest = torch(*names)
         text = mapping(rows)
-        gc.collect()
-        start = time.process_time()
-        assert len(expand(text, CATALOGUE, torch=manifest).pairings) == count
-        return time.process_time() - start
+        with no_hang():
+            assert len(expand(text, CATALOGUE, torch=manifest).pairings) == count
 
-    cost(16)
-    assert cost(20_000) < 3.0
+    expands(20_000)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.hanging import no_hang
 
 from converter.mapping.template import Template, TemplateError, skeleton
 
@@ -180,7 +180,6 @@ def test_matching_takes_linear_time_on_names_made_to_hurt():
     """What makes backtracking matchers explode: repeated near-matches, very long names."""
     template = Template.parse("{a}x{b}x{c}x{d}x{e}x{f}x{g}x{h}!")
     name = "1x" * 100_000
-    start = time.perf_counter()
-    assert template.match(name) is None
-    assert template.match("9" * 1_000_000) is None
-    assert time.perf_counter() - start < 0.5
+    with no_hang():
+        assert template.match(name) is None
+        assert template.match("9" * 1_000_000) is None
