@@ -184,7 +184,8 @@ class NumpyPickle(Checkpoint):
         """The pickle, and the files of joblib before 0.10 beside it."""
         blobs = (array.blob for array in self._arrays.values())
         names = dict.fromkeys(blob.name for blob in blobs if isinstance(blob, Beside))
-        return (self.path, *(self.path.parent / name for name in names))
+        path = self._source.path
+        return (path, *(path.parent / name for name in names))
 
     def read(self, name: str) -> Array:
         """Return one array; a map where the file holds its bytes as they are."""
