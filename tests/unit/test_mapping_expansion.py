@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 from support.hanging import no_hang
 from support_mapping import keras, mapping, torch
