@@ -3,8 +3,8 @@
     python scripts/record_keras_defaults.py > converter/graph/keras_3_defaults.json
 
 Every argument of a constructor that has a default is written under its class; what only starts or
-restrains training (initializers, regularizers, constraints, seeds) is left out. A test compares the
-file with the installed Keras.
+restrains training (initializers, regularizers, constraints) is left out. A test compares the file
+with the installed Keras: tests/frameworks/test_graph_defaults.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ import inspect
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
+
+FILE = Path(__file__).parents[1] / "converter" / "graph" / "keras_3_defaults.json"
 
 _SKIPPED = ("initializer", "regularizer", "constraint")
 _NOT_CONFIG = frozenset({"self", "name", "dtype", "kwargs", "args", "weights", "autocast"})
