@@ -16,7 +16,9 @@ def test_recorded_defaults_are_those_of_the_installed_keras():
     """A Keras that changes a default, or has a new class, turns this red: record it anew."""
     found = record_keras_defaults.recorded()
     written = json.loads(record_keras_defaults.FILE.read_text(encoding="utf-8"))
-    changed = {name for name in found.keys() | written.keys() if found.get(name) != written.get(name)}
+    changed = {
+        name for name in found.keys() | written.keys() if found.get(name) != written.get(name)
+    }
     assert changed == set(), "python scripts/record_keras_defaults.py writes the file anew"
 
 

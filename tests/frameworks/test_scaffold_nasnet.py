@@ -55,7 +55,7 @@ def test_outputs_are_those_of_tensorflow(name, size, tmp_path):
     (row,) = found.checked.report["rows"]
     shown = "x".join(map(str, size))
     note(Application(name, shown, "yes", "TensorFlow", found.lines, f"{row['floors']:.1f}"))
-    # What TensorFlow saved runs on the torch backend, too: nothing of the network needs the refusal.
+    # What TensorFlow saved runs on the torch backend, too: the network does not need the refusal.
     with np.load(recorded["inputs"]) as given, np.load(recorded["outputs"]) as wanted:
         model = keras.saving.load_model(tmp_path / "model.keras")
         same = oracles.run_keras(model, given["image"])
