@@ -7,8 +7,6 @@ import json
 import pytest
 import record_keras_defaults
 
-from converter.graph import layers
-
 pytestmark = pytest.mark.frameworks
 
 

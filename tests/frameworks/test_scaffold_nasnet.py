@@ -1,9 +1,9 @@
 """NASNet in PyTorch gives the outputs that TensorFlow gives.
 
-Keras 3.15 refuses NASNetMobile on the torch backend with a line of its constructor ("an outstanding
-bug", keras issue 18451 of June 2023: "it runs, but its predictions are incorrect"); NASNetLarge, the
-same code with other numbers, it builds. Both are therefore built by their public constructors under
-TensorFlow, in another environment, and what that computes is recorded.
+Keras 3.15 refuses NASNetMobile on the torch backend with three lines of its constructor (keras issue
+18451 of June 2023: "it runs, but its predictions are incorrect"); NASNetLarge, the same code with
+other numbers, it builds. Both are therefore built by their public constructors under TensorFlow, in
+another environment, and what that computes is recorded.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Run by test_scaffold_nasnet.py, with another Python: a model of keras.applications and its outputs.
+"""Run by test_scaffold_nasnet.py, with another Python: a Keras application and its outputs.
 
 Arguments: the constructor, height, width and a folder. The folder gets ``model.keras``,
 ``inputs.npz`` and ``outputs.npz``. Nothing of this project is imported, so that the interpreter
