@@ -1,6 +1,6 @@
 """NASNet in PyTorch gives the outputs that TensorFlow gives.
 
-Keras 3.15 refuses NASNetMobile on the torch backend with three lines of its constructor (keras issue
+Keras 3.15 refuses NASNetMobile on torch with three lines of its constructor (keras issue
 18451 of June 2023: "it runs, but its predictions are incorrect"); NASNetLarge, the same code with
 other numbers, it builds. Both are therefore built by their public constructors under TensorFlow, in
 another environment, and what that computes is recorded.

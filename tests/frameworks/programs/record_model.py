@@ -39,7 +39,7 @@ def main(name: str, height: int, width: int, folder: Path) -> None:
     np.savez(folder / "inputs.npz", image=image)
     np.savez(folder / "outputs.npz", logits=np.asarray(model(image, training=False)))
     model.save(folder / "model.keras")
-    print(keras.backend.backend(), keras.__version__)
+    sys.stdout.write(f"{keras.backend.backend()} {keras.__version__}")
 
 
 if __name__ == "__main__":
