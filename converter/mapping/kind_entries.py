@@ -14,9 +14,10 @@ from converter.errors import OperationError, Problem
 from converter.mapping.keras_classes import KerasClass
 from converter.mapping.rules import Kind, Note, Scalar, Slot
 
-OPERATIONS = ("sum", "constant", "derived", "offset", "scale", "rows")
+OPERATIONS = ("sum", "constant", "derived", "offset", "scale", "rows", "shared_row")
 _WITHOUT_VALUE = frozenset({"sum"})
 _ONE_SIDED = frozenset({"derived"})
+_JOINING = frozenset({"sum", "shared_row"})
 
 SlotsFrom = Literal["", "equation", "tensors"]
 
@@ -185,7 +186,7 @@ def _slot(row: list[str], problems: list[str]) -> Slot | None:
         problems.append(f"slot {row}: a tensor of one side needs the reason why")
     if pattern:
         problems += _pattern_problems(pattern, len(sides[0]), len(sides[1]))
-    elif all(sides) and len(sides[0]) != len(sides[1]) and verb != "sum":
+    elif all(sides) and len(sides[0]) != len(sides[1]) and verb not in _JOINING:
         problems.append(f"slot {row}: needs a pattern or an operation to join tensors")
     return Slot(sides[0], sides[1], pattern or None, verb, value, optional, why or None)
 

@@ -23,7 +23,8 @@ class Slot:
             PyTorch tensors add up to the Keras one), ``constant`` (the side that lacks the tensor
             behaves as if it were ``value``), ``derived`` (made at the target from ``value``),
             ``offset`` (PyTorch = Keras + ``value``), ``scale`` (PyTorch = Keras * ``value``),
-            ``rows`` (PyTorch has ``value`` further rows in front).
+            ``rows`` (PyTorch has ``value`` further rows in front), ``shared_row`` (the same, and
+            PyTorch adds the one row of its second tensor to every row of the first).
         value: The number that the operation needs.
         optional: Whether both sides may lack the tensors together (a bias).
         why: Why one side has no such tensor, one sentence, or ``None``.

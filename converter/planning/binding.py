@@ -13,6 +13,7 @@ from converter.algebra.chain import chain
 from converter.algebra.joins import PadRows, SplitSum
 from converter.algebra.pattern import Pattern
 from converter.algebra.rearrange import Rearrange, identity
+from converter.algebra.shared_rows import ShareRow
 from converter.algebra.values import Constant, Derive, Discard, Expect, Offset, Scale
 from converter.errors import OperationError, shape_text
 from converter.mapping.rules import Scalar, Slot
@@ -60,16 +61,18 @@ def bind_slot(
         inner = torch_shapes[:1] if torch_shapes is not None else None
         moved = _moved(slot, 1, keras_shapes, inner, sizes)
         return chain(moved, SplitSum((1,) * len(slot.torch)))
-    if slot.operation == "rows":
+    make_rows = _ROWS.get(slot.operation or "")
+    if make_rows is not None:
         count = int(_number(slot))
         inner = _without_rows(torch_shapes, count)
-        return chain(_moved(slot, 1, keras_shapes, inner, sizes), PadRows(count))
+        return chain(_moved(slot, 1, keras_shapes, inner, sizes), make_rows(count))
     make = _ELEMENTWISE.get(slot.operation or "")
     if make is None:
         raise OperationError(f"no operation is called '{slot.operation}'")
     return chain(_moved(slot, 1, keras_shapes, torch_shapes, sizes), make(_number(slot)))
 
 
+_ROWS: Mapping[str, Callable[[int], Operation]] = {"rows": PadRows, "shared_row": ShareRow}
 _ELEMENTWISE: Mapping[str, Callable[[float], Operation]] = {"offset": Offset, "scale": Scale}
 
 

@@ -84,7 +84,10 @@ def prove_case(mapping: Mapping, name: str) -> CaseProof:
     there = api.plan(model, like=module, mapping=given)
     if there.plan.mapping != mapping.name:
         raise run.failed("another mapping is found for its models", found=there.plan.mapping)
-    module.load_state_dict(there.state_dict(), strict=True)
+    # The plan has every tensor of the module but those that the mapping drops, with a reason.
+    strange = module.load_state_dict(there.state_dict(), strict=False).unexpected_keys
+    if strange:
+        raise run.failed("PyTorch has no place for a tensor", tensor=strange[0])
     _compare(run, model, module)
     own = _own(run, model, module) if run.case.own else None
     pretrained = _pretrained(run, there, module) if is_of_transformers(module) else None

@@ -19,6 +19,7 @@ from converter.algebra.joins import (
 from converter.algebra.materialised import Materialised
 from converter.algebra.pattern import Pattern
 from converter.algebra.rearrange import Rearrange
+from converter.algebra.shared_rows import AddRow, ShareRow
 from converter.algebra.values import Cast, Constant, Derive, Discard, Expect, Offset, Scale
 
 SHAPES = st.lists(st.integers(0, 4), max_size=3).map(tuple)
@@ -105,6 +106,19 @@ def sum_splits(draw):
 
 
 @st.composite
+def added_rows(draw):
+    shape, dtype = draw(SHAPES.filter(len)), draw(st.sampled_from(MODEST))
+    sources = [draw(modest(one, dtype)) for one in (shape, (1, *shape[1:]))]
+    return AddRow(draw(st.integers(0, shape[0]))), sources
+
+
+@st.composite
+def shared_rows(draw):
+    shape, dtype = draw(SHAPES.filter(len)), draw(st.sampled_from(FLOATS))
+    return ShareRow(draw(st.integers(0, 3))), [draw(arrays(shape, dtype))]
+
+
+@st.composite
 def offsets(draw):
     shape, dtype = draw(SHAPES), draw(st.sampled_from(MODEST))
     return Offset(draw(NUMBERS)), [draw(modest(shape, dtype)) for _ in range(2)]
@@ -154,6 +168,8 @@ CASES = {
     "SliceRows": row_slices(),
     "SignedSum": sums(),
     "SplitSum": sum_splits(),
+    "AddRow": added_rows(),
+    "ShareRow": shared_rows(),
     "Materialised": materialised(),
     "Offset": offsets(),
     "Scale": scales(),

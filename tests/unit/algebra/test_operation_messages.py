@@ -20,6 +20,7 @@ from converter.algebra.joins import (
 )
 from converter.algebra.pattern import Pattern
 from converter.algebra.rearrange import Rearrange
+from converter.algebra.shared_rows import AddRow, ShareRow
 from converter.algebra.values import Cast, Constant, Discard, Expect, Offset, Scale
 from converter.errors import OperationError, UndeterminedError
 from converter.tensors.dtype import find_dtype
@@ -244,6 +245,18 @@ REFUSALS = [
         "sum of shapes",
         lambda: SignedSum((1, 1)).infer([(2,), (3,)]),
         "cannot apply '+ #0 + #1': the shape does not fit\n  expected  (2,)\n  found     (3,)",
+    ),
+    Refusal(
+        "row of another width",
+        lambda: AddRow(1).infer([(3, 2), (1, 5)]),
+        "cannot apply 'leave out the first 1 rows, add the row #1 to the others': the shape does "
+        "not fit\n  expected  (1, 2)\n  found     (1, 5)",
+    ),
+    Refusal(
+        "rows of counters",
+        lambda: ShareRow(2).infer_dtypes([I64]),
+        "cannot apply 'put 2 rows of 0.0 in front, and zeros in the row #1' to int64: only "
+        "floating-point values are calculated with",
     ),
     Refusal(
         "signs",
