@@ -81,8 +81,17 @@ def _checks(options: argparse.Namespace, further: list[str]) -> list[Check]:
     ]
     marks = ("-m", " and ".join(f"not {name}" for name in left_out)) if left_out else ()
     stop = ("-x",) if options.fail_fast else ()
-    tests = Check("tests", ("pytest", "-q", *marks, *stop, *further))
+    # A file stays with one process: many share what is slow to make in a fixture.
+    many = ("-n", str(_processes()), "--dist", "loadfile")
+    tests = Check("tests", ("pytest", "-q", *many, *marks, *stop, *further))
     return [*([] if options.no_lint else lint), tests]
+
+
+def _processes() -> int:
+    """Return how many cores there are to use, no more than there is memory for frameworks."""
+    return min(
+        4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ def test_a_checkpoint_is_told_and_converted(
             assert found.shape == array.shape
             assert found.tobytes() == array.tobytes(), name
     said = manifest.writer or "not recorded"
-    outcomes.add(request.config, outcomes.Outcome(row.file, said, len(manifest), outcome))
+    outcomes.add(request.node, outcomes.Outcome(row.file, said, len(manifest), outcome))
 
 
 @pytest.mark.parametrize("row", COMPANIONS, ids=named)
@@ -147,7 +147,7 @@ def test_a_companion_is_no_checkpoint(row: Recorded, request: pytest.FixtureRequ
         own = SHARED / row.file.replace("_inputs_and_outputs", "_model")
         assert own.is_file()
         outcome = f"companion: recorded inputs and outputs of {own.name}"
-    outcomes.add(request.config, outcomes.Outcome(row.file, row.writer or "-", 0, outcome))
+    outcomes.add(request.node, outcomes.Outcome(row.file, row.writer or "-", 0, outcome))
 
 
 def test_another_training_of_the_same_network_is_different() -> None:

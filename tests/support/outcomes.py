@@ -1,7 +1,8 @@
 """What became of every file of strangers, as a table beside the test report.
 
-A test adds a row; at the end of the run the rows are written to ``report/checkpoints.md`` and the
-summary of the run says how many there are of each outcome.
+A test adds a row to its own report, which comes to the process that sums up also where tests run
+in several; at the end of the run the rows are written to ``report/checkpoints.md`` and the summary
+says how many there are of each outcome.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 FILE = Path("report") / "checkpoints.md"
-ROWS = pytest.StashKey[list["Outcome"]]()
+PROPERTY = "file of strangers"
 
 
 @dataclass(frozen=True, order=True)
@@ -26,8 +27,8 @@ class Outcome:
     outcome: str
 
 
-def add(config: pytest.Config, row: Outcome) -> None:
-    config.stash.setdefault(ROWS, []).append(row)
+def add(node: pytest.Item, row: Outcome) -> None:
+    node.user_properties.append((PROPERTY, astuple(row)))
 
 
 def table(rows: list[Outcome]) -> str:
@@ -47,7 +48,12 @@ def summary(rows: list[Outcome]) -> str:
 def report(terminal: pytest.TerminalReporter) -> None:
     """Write the table where rows were added, and say so."""
     config = terminal.config
-    rows = config.stash.get(ROWS, [])
+    rows = [
+        Outcome(*value)
+        for found in terminal.stats.get("passed", [])
+        for name, value in found.user_properties
+        if name == PROPERTY and found.when == "call"
+    ]
     if not rows:
         return
     path = config.rootpath / FILE
