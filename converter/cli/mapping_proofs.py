@@ -17,11 +17,17 @@ _COLUMNS = (
     render.Column("name"),
     render.Column("Keras"),
     render.Column("PyTorch"),
-    render.Column("rules", right=True),
+    render.Column("rows", right=True),
     render.Column("law"),
     render.Column("error", right=True),
     render.Column("floors", right=True),
+    render.Column("versions"),
     render.Column("run"),
+)
+_GAPS = (
+    render.Column("not covered, or not equal"),
+    render.Column("of mapping"),
+    render.Column("why"),
 )
 
 
@@ -47,7 +53,7 @@ def list_all(*, json: options.Json = False, debug: options.Debug = False) -> Non
         render.table(_COLUMNS, [_row(each) for each in found])
         if missing:
             render.line()
-        render.sentences("not covered", [f"{each.name}: {each.why}" for each in missing])
+            render.table(_GAPS, [(each.name, each.mapping, each.why) for each in missing])
 
 
 def prove(
@@ -112,7 +118,9 @@ def _require_models(mapping: Mapping) -> None:
 
 def _row(one: schema.Summary) -> tuple[str, ...]:
     if one.error is None or one.floors is None:
-        shown = ("not proved", "", "", "")
+        shown = ("not proved", "", "", "", "")
     else:
-        shown = (one.law or "", f"{one.error:.1e}", f"{one.floors:.1f}", one.date or "")
+        versions = ", ".join(f"{name} {version}" for name, version in one.versions.items())
+        numbers = (f"{one.error:.1e}", f"{one.floors:.1f}")
+        shown = (one.law or "", *numbers, versions, one.date or "")
     return (one.name, one.keras, one.torch, str(one.rules), *shown)

@@ -42,7 +42,8 @@ class CaseProof(msgspec.Struct, frozen=True):
         floor: Noise floor of that output.
         floors: The largest error in noise floors.
         own: Whether keras_hub's own converter gives the same bits; ``null`` where it has none.
-        pretrained: Whether transformers opens a folder with what is written; ``null`` for others.
+        pretrained: Whether transformers opens a folder with what is written, and what it saves is
+            read; ``null`` for others.
         deviates: Why the outputs differ, where they must; else empty.
         versions: Package to version.
         date: Day of the run.

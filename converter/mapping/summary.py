@@ -97,7 +97,7 @@ def gaps(mappings: Iterable[Mapping]) -> list[Gap]:
             if case.deviates:
                 why = f"{case.deviates} (outputs differ by {case.error:.0e})"
                 found.append(Gap(f"{mapping.torch}, {name}", mapping.name, why))
-    return found + [Gap(name, "", why) for name, why in _missing().items()]
+    return found + [Gap(name, "", f"not yet: {why}") for name, why in missing().items()]
 
 
 def markdown(folders: Iterable[str | Path] = ()) -> str:
@@ -114,7 +114,7 @@ def markdown(folders: Iterable[str | Path] = ()) -> str:
             else f"not proved: {one.unproved} | | | |"
         )
         lines.append(f"| {one.name} | {one.keras} | {one.torch} | {one.rules} | {shown} |")
-    lines += ["", "| not covered, or not equal | mapping | why |", "| --- | --- | --- |"]
+    lines += ["", "| not covered, or not equal | of mapping | why |", "| --- | --- | --- |"]
     lines += [f"| {gap.name} | {gap.mapping} | {gap.why} |" for gap in gaps(mappings)]
     return "\n".join(lines) + "\n"
 
@@ -132,9 +132,19 @@ def _versions(cases: Iterable[CaseProof]) -> dict[str, str]:
     return {name: " and ".join(sorted(versions)) for name, versions in sorted(found.items())}
 
 
-def _missing() -> dict[str, str]:
+def missing() -> dict[str, str]:
+    """Return the architectures that no mapping of the library covers, with the reason."""
+    return _listed("missing")
+
+
+def within() -> dict[str, str]:
+    """Return the architectures that a mapping of another name covers, with that name."""
+    return _listed("within")
+
+
+def _listed(table: str) -> dict[str, str]:
     path = mapping_folders()[0] / MISSING_NAME
     if not path.is_file():
         return {}
     content = tomllib.loads(path.read_text(encoding="utf-8"))
-    return {str(name): str(why) for name, why in content.get("missing", {}).items()}
+    return {str(name): str(text) for name, text in content.get(table, {}).items()}

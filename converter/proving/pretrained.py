@@ -1,4 +1,7 @@
-"""Let transformers open a folder that we filled: its own loader is the judge of every name."""
+"""Folders of transformers, both ways: it opens what we write, and we read what it saves.
+
+Its own loader is the judge of every name; the names in its files are not always those in memory.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from converter import api
 from converter.execution.conversion import Conversion
+from converter.mapping.rules import Mapping
 
 
 def is_of_transformers(module: Any) -> bool:
@@ -43,4 +48,26 @@ def open_pretrained(plan: Conversion, module: Any) -> str:
     for name, value in found.state_dict().items():
         if name in wanted and value.numpy().tobytes() != wanted[name].numpy().tobytes():
             return f"another value: {name}"
+    return ""
+
+
+def read_saved(model: Any, module: Any, mapping: Mapping | None) -> str:
+    """Let transformers save a module, and read its file into a Keras model.
+
+    Args:
+        model: The Keras model; it is not changed.
+        module: A model of transformers.
+        mapping: The mapping, or ``None`` for the one that is found.
+
+    Returns:
+        The Keras tensor that is not the same bits as that of the module itself, or an empty text.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        module.save_pretrained(folder)
+        file = api.plan(Path(folder) / "model.safetensors", like=model, mapping=mapping)
+        found = file.get_weights()
+    wanted = api.plan(module, like=model, mapping=mapping).get_weights()
+    for name, one, other in zip(api.open(model).manifest.tensors, found, wanted, strict=True):
+        if one.tobytes() != other.tobytes():
+            return name
     return ""

@@ -26,7 +26,7 @@ from converter.mapping import library
 from converter.mapping.proofs import MOST_FLOORS, CaseProof
 from converter.mapping.rules import Mapping, ProofCase
 from converter.proving.own_converter import own_weights
-from converter.proving.pretrained import is_of_transformers, open_pretrained
+from converter.proving.pretrained import is_of_transformers, open_pretrained, read_saved
 from converter.proving.randomising import randomise_keras
 from converter.tensors.dtype import Array
 from converter.validation.report import Report
@@ -90,7 +90,9 @@ def prove_case(mapping: Mapping, name: str) -> CaseProof:
         raise run.failed("PyTorch has no place for a tensor", tensor=strange[0])
     _compare(run, model, module)
     own = _own(run, model, module) if run.case.own else None
-    pretrained = _pretrained(run, there, module) if is_of_transformers(module) else None
+    pretrained = None
+    if is_of_transformers(module):
+        pretrained = _pretrained(run, there, model, module)
     law = Law.weakest([step.law for step in there.steps if step.law is not Law.DERIVED])
     _return(run, model, module, law)
     if run.case.deviates and _largest(run).floors <= MOST_FLOORS:
@@ -213,11 +215,15 @@ def _own(run: _Run, model: Any, module: Any) -> bool:
     return True
 
 
-def _pretrained(run: _Run, there: Conversion, module: Any) -> bool:
-    """Let transformers itself open what is written for it."""
+def _pretrained(run: _Run, there: Conversion, model: Any, module: Any) -> bool:
+    """Let transformers itself open what is written for it, and read what it saves."""
     wrong = open_pretrained(there, module)
     if wrong:
         raise run.failed("from_pretrained does not take what is written", found=wrong)
+    given = None if _is_found_by_name(run.mapping) else run.mapping
+    wrong = read_saved(model, module, given)
+    if wrong:
+        raise run.failed("what save_pretrained writes is read as another value", tensor=wrong)
     return True
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import oracles
 import pytest
 
+import converter
+from converter.live.twins import transformers_model
 from converter.mapping import library
 from converter.mapping.document import parse_mapping
+from converter.proving.pretrained import open_pretrained
 from converter.proving.prove import ProofError, prove_case
 
 pytestmark = pytest.mark.frameworks
@@ -58,4 +61,30 @@ def test_a_twin_that_is_said_to_deviate_and_does_not():
     mapping = _changed("densenet", ("[proofs.mini]", '[proofs.mini]\ndeviates = "it does"'))
     assert _refusal(mapping, "mini") == (
         "'mine' is not proved by 'mini': the outputs agree, and the file says that they deviate"
+    )
+
+
+BERT = {"vocab_size": 31, "num_attention_heads": 3, "hidden_size": 12, "intermediate_size": 20}
+
+
+@pytest.mark.oracles
+def test_a_folder_that_transformers_does_not_open_as_it_is():
+    """Judged by transformers: a file with tensors that its configuration has no place for."""
+    oracles.transformers()
+    deep, flat = (transformers_model("BertModel", num_hidden_layers=n, **BERT) for n in (3, 2))
+    plan = converter.plan(deep, like=deep)
+    assert open_pretrained(plan, deep) == ""
+    assert open_pretrained(plan, flat).startswith("unexpected: encoder.layer.2.attention.")
+    assert open_pretrained(converter.plan(flat, like=flat), deep).startswith(
+        "missing: encoder.layer.2.attention."
+    )
+
+
+@pytest.mark.oracles
+def test_another_value_than_keras_hubs_own_converter():
+    """A single rounding is seen: it keeps all bits, and the file says that it does not."""
+    own = 'own = "keras_hub.src.utils.transformers.convert_bert"'
+    mapping = _changed("bert", (own, f'{own}\nown_dtype = "float16"'))
+    assert _refusal(mapping, "backbone").startswith(
+        "'mine' is not proved by 'backbone': keras_hub's own converter gives another value\n"
     )

@@ -14,7 +14,7 @@ from converter.mapping import library
 from converter.mapping.check import check_mapping
 from converter.mapping.document import read_mapping
 from converter.mapping.proofs import find_unproved, read_proof, record_path, write_proof
-from converter.mapping.summary import gaps, markdown, summarise
+from converter.mapping.summary import gaps, markdown, missing, summarise, within
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = library.names()
@@ -104,3 +104,26 @@ def test_a_broken_record_is_an_error_that_names_it(tmp_path):
 def test_gaps_have_reasons():
     for gap in gaps(library.load_all()):
         assert len(gap.why) > 20
+
+
+# What people convert: keras.applications' 14 families, keras_hub with transformers, and with timm.
+_WANTED = (
+    "vgg resnet resnet_v2 inception_v3 inception_resnet_v2 xception mobilenet mobilenet_v2 "
+    "mobilenet_v3 densenet nasnet efficientnet efficientnet_v2 convnext "
+    "bert roberta xlm_roberta distilbert albert electra deberta_v3 esm bart t5 whisper gpt2 opt "
+    "bloom falcon gpt_neo_x llama llama3 mistral mixtral phi3 smollm3 qwen qwen_moe qwen3 "
+    "qwen3_moe gemma gemma3 vit deit dinov2 swin_transformer clip siglip segformer mit "
+    "hub_resnet hub_vgg hub_densenet hub_efficientnet hub_mobilenet hub_cspnet hub_hgnetv2 "
+)
+WANTED = _WANTED.split()
+
+
+@pytest.mark.parametrize("name", WANTED)
+def test_each_architecture_has_its_mapping_or_a_reason(name):
+    """One of three: a mapping of this name, a mapping of another, or why there is none."""
+    places = [name in NAMES, within().get(name) in NAMES, name in missing()]
+    assert places.count(True) == 1, "see mappings/missing.toml"
+
+
+def test_the_list_of_what_is_missing_has_no_other_architectures():
+    assert set(missing()) | set(within()) <= set(WANTED)
