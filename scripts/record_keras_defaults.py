@@ -32,28 +32,29 @@ def recorded() -> dict[str, dict[str, Any]]:
         if isinstance(one, type) and issubclass(one, keras.Layer) and one is not keras.Layer:
             parameters = inspect.signature(one).parameters.values()
             entries = {
-                parameter.name: _plain(parameter.default)
+                parameter.name: plain(parameter.default)
                 for parameter in parameters
                 if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
                 and parameter.name not in _NOT_CONFIG
                 and not any(part in parameter.name for part in _SKIPPED)
             }
-            found[_public(one, name)] = entries
+            found[public_name(one, name)] = entries
     return found
 
 
-def _public(one: type, name: str) -> str:
+def public_name(one: type, name: str) -> str:
     """Return the class's own name where Keras exports it under several."""
     import keras
 
     return one.__name__ if hasattr(keras.layers, one.__name__) else name
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a default as JSON has it."""
     if value is inspect.Parameter.empty:
         return "<required>"
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value
 
 

@@ -1,4 +1,4 @@
-"""``converter scaffold``: a Keras file becomes PyTorch source that a person would own."""
+"""``converter scaffold``: a Keras file becomes PyTorch source, or a file of today's Keras."""
 
 from __future__ import annotations
 
@@ -17,9 +17,17 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "converter scaffold model.keras net.py --weights net.safetensors",
     "converter scaffold old.h5 net.py --custom my_layers.py",
+    "converter scaffold old.h5 new.keras --to keras",
 )
 
-Module = Annotated[Path, typer.Argument(metavar="MODULE.py", help="The Python file to write.")]
+Target = Annotated[
+    Path,
+    typer.Argument(metavar="TARGET", help="The Python file to write; with --to keras, .keras."),
+]
+To = Annotated[
+    str,
+    typer.Option("--to", metavar="torch|keras", help="PyTorch source, or a model file of Keras 3."),
+]
 Weights = Annotated[
     Path | None,
     typer.Option("--weights", metavar="FILE", help="Also write the converted weights here."),
@@ -45,8 +53,9 @@ Check = Annotated[
 
 def scaffold(
     source: options.Source,
-    module: Module,
+    target: Target,
     *,
+    to: To = "torch",
     weights: Weights = None,
     custom: Custom = None,
     architecture: options.Architecture = None,
@@ -58,16 +67,24 @@ def scaffold(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Write a readable PyTorch module; exit code 1 where a layer has no translation."""
+    """Write a readable PyTorch module, or a file of today's Keras.
+
+    Exit code 1 where a layer has no translation.
+    """
     with reporting(json=json, debug=debug):
         from converter.api import open as open_any
-        from converter.cli import schema
+        from converter.cli import schema, upgrading
         from converter.cli.progress import Bar
         from converter.scaffold.scaffolding import Wishes, scaffold_file
 
+        only = {"--weights": weights, "--custom": custom, "--inputs": inputs, "--outputs": outputs}
+        upgrading.check_options(target, to, [name for name, one in only.items() if one is not None])
         with open_any(source, architecture=architecture) as checkpoint, Bar() as bar:
+            if to == upgrading.KERAS:
+                upgrading.run(checkpoint, target, force=force, check=check, progress=bar, json=json)
+                return
             wishes = Wishes(weights, custom, inputs, outputs, check, force, seed, bar)
-            found = scaffold_file(checkpoint, module, wishes)
+            found = scaffold_file(checkpoint, target, wishes)
         if json:
             render.line(schema.dump(describe(found)))
         else:

@@ -358,7 +358,7 @@ class Error(msgspec.Struct, frozen=True):
 def results() -> dict[str, type[msgspec.Struct]]:
     """Return command to the structure that it prints; ``error`` is what all print on failure."""
     from converter.cli import schema_drafts
-    from converter.cli.schema_proposals import Scaffolded
+    from converter.cli.schema_proposals import Scaffolded, Upgraded
     from converter.execution.plan_report import PlanReport  # with NumPy, which few commands need
 
     return {
@@ -371,6 +371,7 @@ def results() -> dict[str, type[msgspec.Struct]]:
         "edit": Written,
         "average": schema_weights.Averaged,
         "scaffold": Scaffolded,
+        "scaffold --to keras": Upgraded,
         "draft": schema_drafts.Draft,
         "formats": Formats,
         "mappings list": Mappings,

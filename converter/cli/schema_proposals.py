@@ -1,4 +1,4 @@
-"""What ``--json`` prints of files that are proposed to a person: written modules."""
+"""What ``--json`` prints of files that are proposed to a person: written modules and models."""
 
 from __future__ import annotations
 
@@ -33,4 +33,28 @@ class Scaffolded(msgspec.Struct, frozen=True):
     verdict: str
     why_not: str
     report: dict[str, Any] | None
+    schema: int = VERSION
+
+
+class Upgraded(msgspec.Struct, frozen=True):
+    """What ``scaffold --to keras`` wrote, and what came of opening it.
+
+    ``target`` is null where nothing was written, because of the layers in ``refused``; ``scaled``
+    are the tensors whose values were changed to keep the outputs, and ``equal`` counts those that
+    Keras holds bit for bit as the source does. ``loaded`` is null where it was not tried;
+    ``verdict`` is ``pass``, ``fail``, ``not opened`` or ``not checked``.
+    """
+
+    target: str | None
+    generation: int
+    tensors: int
+    refused: list[Stub]
+    notes: list[str]
+    scaled: list[str]
+    loaded: bool | None
+    keras_version: str
+    equal: int
+    differing: list[str]
+    verdict: str
+    why_not: str
     schema: int = VERSION

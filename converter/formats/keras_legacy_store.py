@@ -45,7 +45,7 @@ def store_of(
         for tensor, variable in known.items():
             store[tensor] = f"{place}/{variable.store}"
             copies.update({f"{place}/{also}": tensor for also in variable.also})
-            for group, below in _groups_below(variable):
+            for group, below in groups_below(variable):
                 groups.setdefault(f"{place}/{group}/{VARS}", below)
     return KerasStructure(store=store, copies=copies, groups=groups)
 
@@ -60,7 +60,7 @@ def _places(model: LegacyLayer, above: str) -> Iterator[tuple[LegacyLayer, str]]
             yield from _places(child, place)
 
 
-def _groups_below(variable: Variable) -> Iterator[tuple[str, str | None]]:
+def groups_below(variable: Variable) -> Iterator[tuple[str, str | None]]:
     """Yield the groups between a layer and one of its variables, with the names of their layers."""
     groups = variable.store.split("/")[:-2]
     names = variable.path.split("/")[:-1]

@@ -66,9 +66,10 @@ class Assembly:
             ShapeError: If a layer cannot take what it gets.
         """
         config = self._written["config"]
-        if class_now(str(self._written["class_name"])) == "Sequential" and not (
+        is_sequence = class_now(str(self._written["class_name"])) == "Sequential" and not (
             isinstance(config, dict) and "input_layers" in config
-        ):
+        )
+        if is_sequence:
             inputs, outputs = self._sequence(config, first_input)
         else:
             inputs, outputs = self._network(config)
@@ -90,6 +91,7 @@ class Assembly:
             ),
             input_structure=structures[0],
             output_structure=structures[1],
+            class_name="Sequential" if is_sequence else "Functional",
         )
         self._check_inputs(graph)
         return with_shapes(graph, {})

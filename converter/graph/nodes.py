@@ -133,6 +133,7 @@ class Graph:
         input_structure: Nested tuples, lists or dicts of positions in ``inputs``, where the model
             takes more than a flat list; ``None`` otherwise.
         output_structure: Likewise for ``outputs``.
+        class_name: ``"Functional"`` or ``"Sequential"``.
     """
 
     name: str
@@ -144,3 +145,4 @@ class Graph:
     data_format: str = "channels_last"
     input_structure: Any = None
     output_structure: Any = None
+    class_name: str = "Functional"

@@ -101,7 +101,7 @@ USAGE = [
         "error: cannot describe 'paint': it prints no JSON\n"
         "  one of  average, convert, diff, draft, edit, error, formats, inspect, mappings check, "
         "mappings explain, mappings list, mappings prove, mappings show, plan, plot, scaffold, "
-        "validate\n",
+        "scaffold --to keras, validate\n",
     ),
 ]
 

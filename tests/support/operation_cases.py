@@ -17,6 +17,7 @@ from converter.algebra.joins import (
     Unstack,
 )
 from converter.algebra.materialised import Materialised
+from converter.algebra.parts import ScaleParts
 from converter.algebra.pattern import Pattern
 from converter.algebra.rearrange import Rearrange
 from converter.algebra.shared_rows import AddRow, ShareRow
@@ -138,6 +139,14 @@ def scales(draw):
 
 
 @st.composite
+def scaled_parts(draw):
+    shape, dtype = draw(SHAPES.filter(len)), draw(st.sampled_from(MODEST))
+    by = tuple(draw(st.lists(NUMBERS.filter(lambda one: abs(one) > 0.01), min_size=1, max_size=4)))
+    shape = (*shape[:-1], shape[-1] * len(by))
+    return ScaleParts(by, draw(st.booleans())), [draw(modest(shape, dtype))]
+
+
+@st.composite
 def casts(draw):
     source, target = draw(st.sampled_from(FLOATS)), draw(st.sampled_from(FLOATS))
     index = draw(st.sampled_from([None, 0, 1]))
@@ -173,6 +182,7 @@ CASES = {
     "Materialised": materialised(),
     "Offset": offsets(),
     "Scale": scales(),
+    "ScaleParts": scaled_parts(),
     "Cast": casts(),
     "Constant, Derive": constants(),
     "Expect, Discard": omissions(),
