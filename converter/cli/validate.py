@@ -98,9 +98,10 @@ def _recorded(found: Report, source: Path, target: Path) -> Report:
 
 def _write_page(found: Report, path: Path) -> None:
     from converter.cli import render
+    from converter.execution.small_files import write_small
     from converter.validation.page import page
 
-    path.write_text(page(found), encoding="utf-8")
+    write_small(path, page(found).encode(), force=True)
     render.note(f"wrote {path}")
 
 

@@ -18,7 +18,8 @@ from converter.drafting.draft import Draft, Drafter, Wishes
 from converter.drafting.hints import read_hints
 from converter.drafting.proof import BUDGET, Bench, Proof
 from converter.drafting.writing import Heading
-from converter.errors import ConverterError, TargetExistsError, UsageError, WriteError
+from converter.errors import ConverterError, UsageError
+from converter.execution.small_files import write_small
 from converter.formats.base import Checkpoint
 from converter.formats.registry import open_checkpoint
 from converter.live.factory import build, is_factory
@@ -64,19 +65,7 @@ class Proposal:
         """
         target = Path(path)
         text = self.draft.named(target.stem).text
-        try:
-            with target.open("w" if force else "x", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-        except FileExistsError as error:
-            raise TargetExistsError(
-                f"cannot write '{target}': it is there already",
-                hint="--force replaces it",
-                written="nothing",
-            ) from error
-        except OSError as error:
-            raise WriteError(
-                f"cannot write '{target}': {error.strerror or error}", written="nothing"
-            ) from error
+        write_small(target, text.encode(), force=force)
 
 
 def draft(

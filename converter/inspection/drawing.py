@@ -11,6 +11,7 @@ import numpy as np
 
 from converter import _optional
 from converter.errors import UsageError
+from converter.execution.small_files import write_small
 from converter.formats.base import Checkpoint
 from converter.inspection import figures
 from converter.inspection.difference import compare_checkpoints
@@ -171,9 +172,7 @@ def save(drawn: Sequence[Any], target: Path, title: str) -> None:
         data = _page(drawn, title).encode()
     else:
         data = _picture(drawn[0], target.suffix[1:])
-    part = target.with_name(f".{target.name}.part")
-    part.write_bytes(data)
-    part.replace(target)
+    write_small(target, data, force=True)
 
 
 def _picture(figure: Any, kind: str) -> bytes:

@@ -40,7 +40,7 @@ def test_a_proved_draft_is_written_and_ends_with_zero(tmp_path):
     assert f'keras = "{KERAS}"' in text
     again = _run("--keras", KERAS, "--torch", TORCH, "--out", "classic.toml", folder=tmp_path)
     assert again.returncode == 2
-    assert "cannot write 'classic.toml': it is there already" in again.stderr
+    assert "cannot write 'classic.toml': it exists" in again.stderr
 
 
 def test_json_and_a_draft_that_was_not_proved(tmp_path):
