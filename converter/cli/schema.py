@@ -126,7 +126,8 @@ class Finding(msgspec.Struct, frozen=True):
     """A layer that differs, and why.
 
     ``error`` is that of the module fed with the Keras layer's own input, ``floor`` the noise floor
-    there; ``evidence`` maps each hypothesis tried to the error that is left when it is undone.
+    there; ``evidence`` maps each hypothesis tried to the error that is left when it is undone,
+    ``untried`` says which could not be tried, because of a mistake in this package.
     """
 
     layer: str
@@ -138,6 +139,7 @@ class Finding(msgspec.Struct, frozen=True):
     evidence: dict[str, Number]
     by_weights: bool
     fix: str
+    untried: list[str]
 
 
 class LayerError(msgspec.Struct, frozen=True):

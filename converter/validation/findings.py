@@ -21,6 +21,8 @@ class Finding:
         evidence: Hypothesis tried, to the error that is left when it is undone.
         by_weights: Whether other weights alone can repair it.
         fix: The code or option that repairs it, or empty.
+        untried: Hypotheses that could not be tried because of a mistake in this package, as
+            sentences; they are not refuted.
     """
 
     layer: str
@@ -32,6 +34,7 @@ class Finding:
     evidence: Mapping[str, float] = field(default_factory=dict)
     by_weights: bool = False
     fix: str = ""
+    untried: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """Return the finding as lines of text: what is wrong, the evidence, the repair."""
@@ -45,6 +48,7 @@ class Finding:
         if self.fix:
             can = "other weights can repair it" if self.by_weights else "weights cannot repair it"
             lines.append(f"  {can}: {self.fix}")
+        lines += [f"  {one}" for one in self.untried]
         return lines
 
 

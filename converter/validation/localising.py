@@ -42,6 +42,7 @@ class Place:
             module made of its layer's input.
         args: What the module was given, where it is one.
         kwargs: The same by name.
+        exact: ``args`` before they were rounded to what the module takes.
     """
 
     event: Event | None
@@ -53,6 +54,7 @@ class Place:
     is_segment: bool
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
+    exact: tuple[Any, ...] = ()
 
 
 def run_on_keras_values(
@@ -87,6 +89,7 @@ class _Watch:
         self._places = places
         self._events = trace.of(pair.layer)
         self._calls = 0
+        self._exact: dict[int, Any] = {}
 
     def before(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self._calls >= len(self._events):
@@ -95,11 +98,13 @@ class _Watch:
         values, names = list(args), {}
         tensors = keras_inputs(event, module)
         slots = [index for index, value in enumerate(values) if is_tensor(value)]
+        self._exact = {}
         for index, tensor in zip(slots, tensors, strict=False):
-            values[index] = self._received(event, tensor, values[index])
+            self._exact[index] = self._received(event, tensor, values[index])
+            values[index] = self._exact[index].to(values[index].dtype)
         if not slots:
             for key, tensor in zip([k for k, v in kwargs.items() if is_tensor(v)][:1], tensors):  # noqa: B905 -- the first one only
-                names[key] = self._received(event, tensor, kwargs[key])
+                names[key] = self._received(event, tensor, kwargs[key]).to(kwargs[key].dtype)
         return tuple(values), {**kwargs, **names}
 
     def _received(self, event: Event, tensor: Any, value: Any) -> Any:
@@ -107,7 +112,7 @@ class _Watch:
         best = fit_input(event, tensor, found, self._trace)
         place = Place(event, self._pair, tensor, found, best.array, best.error, is_segment=True)
         self._places.append(place)
-        return from_array(np.ascontiguousarray(best.array)).to(value.dtype)
+        return from_array(np.ascontiguousarray(best.array))
 
     def after(self, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         if self._calls >= len(self._events):
@@ -118,7 +123,8 @@ class _Watch:
         if not is_tensor(first):
             return None
         found = np.array(to_array(first, "an output"))
-        best = fit_output(as_array(event.result), found)
+        expected = as_array(event.result)
+        best = fit_output(expected, found)
         given = tuple(one.clone() if is_tensor(one) else one for one in args)
         place = Place(
             event,
@@ -130,12 +136,24 @@ class _Watch:
             is_segment=False,
             args=given,
             kwargs=kwargs,
+            exact=tuple(self._exact.get(index, one) for index, one in enumerate(given)),
         )
         self._places.append(place)
-        if not math.isfinite(best.error) and best.array.shape != found.shape:
-            return None
-        new = from_array(np.ascontiguousarray(best.array)).to(first.dtype)
-        return _with_first(output, new)
+        new = best.array
+        if new.shape != found.shape or self._has_other_steps(event.layer):
+            new = np.moveaxis(expected, -1, 1) if expected.ndim >= 3 else expected
+            if new.shape[:2] != found.shape[:2]:
+                return None
+        return _with_first(output, from_array(np.ascontiguousarray(new)).to(first.dtype))
+
+    def _has_other_steps(self, layer: Any) -> bool:
+        """Whether a convolution makes another number of positions than its layer."""
+        return any(
+            hasattr(self._pair.module, mine)
+            and hasattr(layer, theirs)
+            and tuple(getattr(self._pair.module, mine)) != tuple(getattr(layer, theirs))
+            for mine, theirs in (("stride", "strides"), ("dilation", "dilation_rate"))
+        )
 
 
 def _with_first(output: Any, new: Any) -> Any:
@@ -181,6 +199,10 @@ def fit_input(
     """
     array = as_array(value(tensor))
     best = fit(array, found.shape, found, [as_array(value(one)) for one in shaped(tensor, trace)])
+    if getattr(event.layer, "go_backwards", False) and array.ndim == 3:
+        # PyTorch's recurrent modules only run forwards: the model gives them the sequence reversed.
+        turned = fit(array[:, ::-1], found.shape, found)
+        best = turned if turned.error < best.error else best
     if not best.form and getattr(event.layer, "padding", None) in ("same", "causal"):
         padded = pad_as_keras(event.layer, array)
         best = fit(padded, found.shape, found)

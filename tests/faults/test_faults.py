@@ -6,13 +6,17 @@ from pathlib import Path
 
 import pytest
 from support.fault_pairs import PAIRS, Pair, build
-from support.faults import FAULTS, Fault
+from support.faults import FAULTS as FIRST_FAULTS
+from support.faults import Fault
+from support.faults_branches import BRANCH_FAULTS
+from support.faults_sequences import SEQUENCE_FAULTS
 
 from converter.validation.causes.table import CAUSES
 from converter.validation.causes_of import find_causes
 from converter.validation.findings import Finding
 
 pytestmark = pytest.mark.frameworks
+FAULTS = FIRST_FAULTS + BRANCH_FAULTS + SEQUENCE_FAULTS
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
@@ -31,6 +35,7 @@ def test_a_planted_fault_is_named_with_its_place_and_cause(fault: Fault) -> None
     assert ", ".join(one.cause for one in found) == cause
     assert all(one.by_weights == CAUSES[one.cause].by_weights for one in found)
     assert all(one.fix and one.error > one.floor for one in found)
+    assert [told for one in found for told in one.untried] == []
 
 
 @pytest.mark.parametrize("name", PAIRS)

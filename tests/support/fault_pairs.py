@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,13 @@ def build(name: str) -> Pair:
     """Return a right pair by its name."""
     import converter
 
-    model, steps, shape = PAIRS[name]()
+    model, steps, shape, *kinds = PAIRS[name]()
     randomise(model)
-    plan = converter.plan(model, to="torch")
-    module = network(steps)
+    module = network(steps) if isinstance(steps, dict) else steps
+    if kinds:
+        plan = converter.plan(model, like=module, mapping=_mapping(name, kinds[0]))
+    else:
+        plan = converter.plan(model, to="torch")
     module.load_state_dict(plan.state_dict())
     random = np.random.default_rng(3)
     if shape[0] == "ids":
@@ -43,6 +47,24 @@ def build(name: str) -> Pair:
         array = random.standard_normal((4, *shape)).astype("float32")
         moved = np.ascontiguousarray(np.moveaxis(array, -1, 1)) if len(shape) == 3 else array
     return Pair(model, module.eval(), plan, {model.inputs[0].name: array}, moved)
+
+
+def _mapping(name: str, kinds: dict[str, str]) -> Any:
+    """Return a mapping of layers and modules of the same names, each of a kind."""
+    from converter.mapping.document import parse_mapping
+
+    rules = ",\n".join(f'["{kind}", "{layer}", "{layer}"]' for layer, kind in kinds.items())
+    head = f'schema = 1\nname = "{name}"\nkeras = "support"\ntorch = "support"\n'
+    return parse_mapping(f"{head}rules = [\n{rules}\n]\n")
+
+
+def _of(module: str, name: str) -> Callable[[], Any]:
+    """Return a builder in another module, which imports from this one."""
+
+    def make() -> Any:
+        return getattr(import_module(f"support.{module}"), name)()
+
+    return make
 
 
 def network(steps: dict[str, Any]) -> Any:
@@ -221,4 +243,10 @@ PAIRS: dict[str, Callable[[], Any]] = {
     "halves": halves,
     "lstm": words,
     "gru": lambda: words("GRU"),
+    "branches": _of("fault_pairs_branches", "branches"),
+    "bottleneck": _of("fault_pairs_branches", "bottleneck"),
+    "sequence": _of("fault_pairs_sequences", "sequence"),
+    "gates": _of("fault_pairs_sequences", "gates"),
+    "attention": _of("fault_pairs_sequences", "attention"),
+    "masked": _of("fault_pairs_sequences", "masked"),
 }

@@ -24,7 +24,7 @@ def variants(event: Event) -> Iterator[Variant]:
     """Yield what PyTorch may have in the place of an activation."""
     name = function_name(event)
     if name == "softmax":
-        yield from _softmax()
+        yield from _softmax(len(event.inputs[0].shape))
         return
     yield Variant("activation_missing", lambda x: x, f"{event.layer.name} ({name})")
     for cause, told, function in _functions():
@@ -81,13 +81,13 @@ def _on_arrays(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return compute
 
 
-def _softmax() -> Iterator[Variant]:
+def _softmax(rank: int) -> Iterator[Variant]:
     import torch
 
     yield Variant("softmax_missing", lambda x: x)
     yield Variant("softmax_double", _on_arrays(lambda x: x.softmax(-1).softmax(-1)))
     yield Variant("log_softmax", _on_arrays(lambda x: x.log_softmax(-1)))
-    for axis in (0, 1, 2):
+    for axis in range(rank - 1):
         told = f"PyTorch has axis {axis}"
         yield Variant("softmax_axis", _on_arrays(partial(torch.softmax, dim=axis)), told)
     yield Variant("activation", _on_arrays(torch.sigmoid), "sigmoid", "softmax")

@@ -8,6 +8,8 @@ from typing import Any
 
 from converter.validation.causes.trial import Suspect, Trial
 
+_HIDDEN = -1e9  # added to a score it leaves nothing of it; of all scores, it leaves their average
+
 
 def trials(suspect: Suspect, module: Any) -> Iterator[Trial]:
     """Yield what may be wrong with an ``nn.MultiheadAttention``."""
@@ -22,7 +24,7 @@ def trials(suspect: Suspect, module: Any) -> Iterator[Trial]:
         yield Trial("attention_scale", _changed(suspect, _scaled(factor)), told)
     yield Trial("query_key_swapped", _changed(suspect, _query_key))
     yield Trial("head_order", _changed(suspect, _heads))
-    yield Trial("attention_mask", lambda copy: _inverted(copy, suspect))
+    yield Trial("attention_mask", lambda copy: _masked(copy, suspect))
 
 
 def _changed(suspect: Suspect, change: Callable[[Any, Any], Any]) -> Callable[[Any], Any]:
@@ -56,9 +58,38 @@ def _heads(tensor: Any, module: Any) -> Any:
     return blocks.transpose(1, 2).reshape(tensor.shape)
 
 
-def _inverted(copy: Any, suspect: Suspect) -> Any:
-    kwargs = dict(suspect.kwargs)
-    for name in ("key_padding_mask", "attn_mask"):
-        if kwargs.get(name) is not None:
-            kwargs[name] = ~kwargs[name]
-    return copy.forward(*suspect.args, **kwargs)
+def _masked(copy: Any, suspect: Suspect) -> Any:
+    """Return what the module gives with the masks of Keras, whatever masks it was given."""
+    import torch
+
+    names = ("query", "key", "value")
+    tensors = dict(zip(names, suspect.args, strict=False))
+    tensors |= {name: suspect.kwargs[name] for name in names if name in suspect.kwargs}
+    axis = 1 if copy.batch_first else 0
+    batch = tensors["query"].shape[1 - axis]
+    shape = (batch, tensors["query"].shape[axis], tensors["key"].shape[axis])
+    kept = _keras_mask(suspect, shape)
+    hidden = torch.zeros(shape).masked_fill(~kept, _HIDDEN)
+    mask = hidden.repeat_interleave(copy.num_heads, dim=0)
+    return copy.forward(**tensors, attn_mask=mask, need_weights=False)
+
+
+def _keras_mask(suspect: Suspect, shape: tuple[int, ...]) -> Any:
+    """Return which keys each query attends to, shape ``(batch, queries, keys)``.
+
+    Source: Keras 3.15.1, layers/attention/multi_head_attention.py, ``_compute_attention_mask``.
+    """
+    import torch
+
+    from converter.live.torch_module import from_array
+    from converter.validation.keras_trace import as_array
+
+    given = suspect.event.kwargs
+    kept = torch.ones(shape, dtype=torch.bool)
+    for name, axis in (("query", 2), ("value", 1), ("key", 1), ("attention", None)):
+        mask = given.get(f"{name}_mask")
+        if mask is None:
+            continue
+        known = from_array(as_array(mask)).bool()
+        kept &= known if axis is None else known.unsqueeze(axis)
+    return kept.tril() if given.get("use_causal_mask") else kept

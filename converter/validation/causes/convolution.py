@@ -32,7 +32,7 @@ def trials(suspect: Suspect, module: Any) -> Iterator[Trial]:
 
 
 def _geometry(suspect: Suspect, module: Any) -> Iterator[Trial]:
-    layer = suspect.layer
+    layer, rank = suspect.layer, module.weight.ndim - 2
     dilation = tuple(getattr(layer, "dilation_rate", module.dilation))
     strides = tuple(getattr(layer, "strides", module.stride))
     groups = getattr(layer, "groups", module.groups)
@@ -48,7 +48,7 @@ def _geometry(suspect: Suspect, module: Any) -> Iterator[Trial]:
         told = ", ".join(f"({a}, {b})" for a, b in _pads(suspect, module))
         cause = "causal_padding" if padding == "causal" else "same_padding"
         yield Trial(cause, _as_keras(suspect), f"Keras has {told}")
-    if not wrong and padding == "valid" and module.padding != 0:
+    if not wrong and padding == "valid" and module.padding not in (0, "valid", (0,) * rank):
         told = "no zeros of its own"
         yield Trial("same_padding", lambda copy: _unpadded(copy, suspect), told)
 

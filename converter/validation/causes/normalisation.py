@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from converter.validation.causes.trial import Suspect, Trial
@@ -34,7 +35,9 @@ def trials(suspect: Suspect, module: Any) -> Iterator[Trial]:
 
         yield Trial("groups", with_groups, f"num_groups={groups}")
     if type(module).__name__ in ("LayerNorm", "GroupNorm"):
-        yield Trial("norm_axis", lambda copy: _over_channels(copy, suspect, epsilon))
+        value = suspect.args[0]
+        for axis in [n for n in range(1, value.ndim) if value.shape[n] == module.weight.numel()]:
+            yield Trial("norm_axis", partial(_over_channels, suspect=suspect, axis=axis))
 
 
 def _batch(suspect: Suspect, module: Any) -> Iterator[Trial]:
@@ -91,14 +94,10 @@ def _swapped(copy: Any, suspect: Suspect, one: str, other: str) -> Any:
     return copy.forward(*suspect.args)
 
 
-def _over_channels(copy: Any, suspect: Suspect, epsilon: float | None) -> Any:
+def _over_channels(copy: Any, suspect: Suspect, axis: int) -> Any:
     import torch.nn.functional as F  # noqa: N812 -- the name that everybody knows
 
-    value = suspect.args[0]
-    eps = epsilon if epsilon is not None else copy.eps
-    size = copy.weight.numel()
-    for axis in [one for one in range(value.ndim - 1, 0, -1) if value.shape[one] == size]:
-        moved = value.movedim(axis, -1)
-        made = F.layer_norm(moved, (size,), copy.weight.flatten(), copy.bias.flatten(), eps)
-        return made.movedim(-1, axis)
-    return None
+    moved = suspect.args[0].movedim(axis, -1)
+    size = (copy.weight.numel(),)
+    made = F.layer_norm(moved, size, copy.weight.flatten(), copy.bias.flatten(), copy.eps)
+    return made.movedim(-1, axis)

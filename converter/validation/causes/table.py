@@ -84,7 +84,8 @@ CAUSES = {
         "the border is not filled with zeros", "build the module with padding_mode='zeros'"
     ),
     "causal_padding": Cause(
-        "the zeros of causal padding are on both sides", "pad on the left only: {detail}"
+        "the zeros of causal padding are not all on the left; {detail}",
+        "pad on the left only, by torch.nn.functional.pad before it",
     ),
     "transpose_padding": Cause(
         "the transposed convolution is cut off at another edge",
@@ -112,7 +113,7 @@ CAUSES = {
     ),
     "reset_after": Cause(
         "the reset gate is applied before the recurrent product in Keras",
-        "PyTorch has reset_after=True only: compute this layer by hand",
+        "apply the reset gate to the state before the product, by hand: torch.nn.GRU cannot",
     ),
     "hard_sigmoid": Cause(
         "the gates of Keras use a hard sigmoid: {detail}", "compute the gates with {detail}"

@@ -23,6 +23,7 @@ class Suspect:
         planned: Name of a parameter within the module to what the plan gives it.
         flattened: Shape before flattening, channels last and without the batch, where the layer
             reads flattened features.
+        exact: What the module was given, before it was rounded to a dtype of 16 bits.
     """
 
     layer: Any
@@ -32,6 +33,7 @@ class Suspect:
     found: Array
     planned: Mapping[str, Array] = field(default_factory=dict)
     flattened: tuple[int, ...] = ()
+    exact: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
