@@ -153,7 +153,7 @@ def _explained(tensor: str, found: Explanation) -> schema.Explanation:
         rule=str(found.rule),
         layer=found.layer,
         module=found.module,
-        keras=[f"{found.layer}/{part}" for part in slot.keras],
+        keras=found.keras_names,
         torch=[f"{found.module}.{part}".lstrip(".") for part in slot.torch],
         pattern=slot.pattern,
         operation=slot.operation,

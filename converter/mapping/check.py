@@ -19,7 +19,7 @@ from converter.mapping.catalogue import Catalogue, load_catalogue
 from converter.mapping.claims import join
 from converter.mapping.proofs import find_unproved
 from converter.mapping.rule_index import SEPARATORS, ReadRule, RuleIndex, owners
-from converter.mapping.rules import Kind, Mapping, Rule
+from converter.mapping.rules import BESIDE, Kind, Mapping, Rule
 from converter.mapping.schema import near
 from converter.mapping.template import Bindings, Side, Template
 
@@ -61,6 +61,7 @@ def find_problems(mapping: Mapping, catalogue: Catalogue) -> Iterator[Problem]:
         if kind.refuse is not None:
             yield Problem("refused", str(rule), kind.refuse)
         yield from _check_sizes(rule, kind)
+        yield from _check_slots(rule, kind)
     index = RuleIndex(mapping, usable)
     sides: tuple[Side, Side] = ("keras", "torch")
     reported: set[tuple[int, int]] = set()
@@ -92,6 +93,21 @@ def _check_sizes(rule: Rule, kind: Kind) -> Iterator[Problem]:
             has = ", ".join(sorted(axes)) or "none"
             text = f"kind '{kind.name}' has no axis '{axis}'; its axes: {has}"
             yield Problem("invalid", str(rule), text)
+
+
+def _check_slots(rule: Rule, kind: Kind) -> Iterator[Problem]:
+    """Compare what a rule says of single slots with what the kind has."""
+    slots = _slots(kind, "keras")
+    for name in rule.without:
+        if name not in slots:
+            yield Problem("invalid", str(rule), f"kind '{kind.name}' has no slot '{name}'")
+    needs = any(name.startswith(BESIDE) for name in slots)
+    if needs and not rule.beside:
+        text = f"kind '{kind.name}' takes a tensor of a second Keras layer: beside = \"...\""
+        yield Problem("invalid", str(rule), text)
+    elif rule.beside and not needs:
+        text = f"kind '{kind.name}' takes nothing of a second Keras layer"
+        yield Problem("invalid", str(rule), text)
 
 
 def _overlapping(

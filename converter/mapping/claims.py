@@ -41,7 +41,7 @@ def claimed(
     if side == "torch":
         return _claimed_by_module(pairing, manifest, names or {})
     layer = layer_index(manifest).get(pairing.layer)
-    found = _by_slot(pairing, manifest, layer)
+    found = _by_slot(pairing, manifest)
     if layer is not None and not any(name for names in found for name in names):
         return _by_position(pairing.kind, layer) or found
     return found
@@ -84,11 +84,14 @@ def _claimed_by_module(pairing: Pairing, manifest: Manifest, names: Mapping[str,
     return tuple(found)
 
 
-def _by_slot(pairing: Pairing, manifest: Manifest, layer: LayerSpec | None) -> Claims:
-    owned: Mapping[str, str] = layer.tensors if layer is not None else {}
+def _by_slot(pairing: Pairing, manifest: Manifest) -> Claims:
+    layers = layer_index(manifest)
     found = []
     for slot in pairing.kind.slots:
-        names = [owned.get(part) or join(pairing.layer, part, "/") for part in slot.keras]
+        names = []
+        for path, part in map(pairing.place, slot.keras):
+            owned: Mapping[str, str] = layers[path].tensors if path in layers else {}
+            names.append(owned.get(part) or join(path, part, "/"))
         found.append(tuple(_present(name, manifest) for name in names))
     return tuple(found)
 

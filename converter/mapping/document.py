@@ -271,7 +271,9 @@ class _Reader:
         torch = self.schema.text(cells[2], f"{where}[2]", empty=True)
         self._check_columns(where, keras, torch)
         options = self.schema.table(
-            cells[3] if len(cells) == 4 else {}, f"{where}[3]", ("sizes", "when", "optional")
+            cells[3] if len(cells) == 4 else {},
+            f"{where}[3]",
+            ("sizes", "when", "optional", "beside", "without"),
         )
         when = self.schema.optional(options, "when", f"{where}[3]")
         if when is not None and when.removeprefix("not ") not in self._conditions:
@@ -284,7 +286,32 @@ class _Reader:
             ).items()
         }
         optional = self.schema.flag(options.get("optional", False), f"{where}[3].optional")
-        return Rule(kind, keras, torch, sizes, when, index, optional)
+        return Rule(
+            kind,
+            keras,
+            torch,
+            sizes,
+            when,
+            index,
+            optional,
+            beside=self._beside(options, f"{where}[3]", keras),
+            without=self._without(options, f"{where}[3].without"),
+        )
+
+    def _beside(self, options: dict[str, Any], where: str, keras: str) -> str:
+        """Read the second Keras layer, whose name must follow from that of the first."""
+        beside = self.schema.optional(options, "beside", where) or ""
+        first = self.template(keras, where, "keras") if beside else None
+        second = self.template(beside, f"{where}.beside", "keras") if beside else None
+        if first and second:
+            for name in sorted(second.placeholders - first.placeholders):
+                text = f"placeholder {{{name}}} is not in the Keras column"
+                self.schema.note(f"{where}.beside", text)
+        return beside
+
+    def _without(self, options: dict[str, Any], where: str) -> tuple[str, ...]:
+        names = self.schema.items(options.get("without", []), where)
+        return tuple(self.schema.text(one, f"{where}[{at}]") for at, one in enumerate(names))
 
     def _rule_size(self, value: Any, where: str) -> int | str:
         if not isinstance(value, str):

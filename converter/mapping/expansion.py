@@ -231,8 +231,18 @@ class _Expander:
         return True
 
     def _pair(self, one: ReadRule, layer: str, module: str) -> Pairing:
-        kind = self._kinds[one.rule.kind]
-        return Pairing(one.rule, kind, layer, module, self._facts.sizes_of(one.rule))
+        kind = one.rule.served(self._kinds[one.rule.kind])
+        beside = self._beside(one, layer)
+        return Pairing(one.rule, kind, layer, module, self._facts.sizes_of(one.rule), beside)
+
+    def _beside(self, one: ReadRule, layer: str) -> str:
+        """Return the path of the second Keras layer; its placeholders are those of the first."""
+        prefix = self._keras_names.prefix
+        prefix = prefix if layer.startswith(prefix) else ""
+        bindings = one.keras.match(layer.removeprefix(prefix))
+        if one.beside is None or bindings is None:
+            return ""
+        return prefix + (one.beside.fill(bindings) or "")
 
     def _takes_something(self, one: ReadRule, layer: str, module: str, side: Side) -> bool:
         manifest = self._keras if side == "keras" else self._torch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from converter.mapping.rules import Kind, Rule, Slot
+from converter.mapping.rules import BESIDE, Kind, Rule, Slot
 from converter.mapping.rules import Mapping as ArchitectureMapping
 from converter.mapping.template import Bindings, Side, Template
 
@@ -23,6 +23,7 @@ class Explanation:
         bindings: What the placeholders stand for.
         layer: Path of the Keras layer.
         module: Name of the PyTorch module; placeholders that only the other side has stay open.
+        beside: Path of the second Keras layer, or empty.
     """
 
     mapping: str
@@ -33,6 +34,17 @@ class Explanation:
     bindings: Bindings
     layer: str
     module: str
+    beside: str = ""
+
+    @property
+    def keras_names(self) -> list[str]:
+        """The Keras tensors that the slot takes."""
+        return [
+            f"{self.beside}/{part.removeprefix(BESIDE)}"
+            if part.startswith(BESIDE)
+            else f"{self.layer}/{part}"
+            for part in self.slot.keras
+        ]
 
 
 def explain(
@@ -49,32 +61,38 @@ def explain(
     found = []
     for rule in mapping.rules:
         kind = kinds[rule.kind]
-        for side, text, rest in _splits(rule, name):
+        for side, text, rest, before in _splits(rule, name):
             bindings = Template.parse(text, mapping.tables, side).match(name[: len(name) - rest])
             if bindings is None:
                 continue
-            ending = name[len(name) - rest :].lstrip("/.")
-            for slot in kind.slots:
+            ending = before + name[len(name) - rest :].lstrip("/.")
+            for slot in rule.served(kind).slots:
                 if _takes(slot, side, ending):
                     layer = _fill(rule.keras, mapping, "keras", bindings)
                     module = _fill(rule.torch, mapping, "torch", bindings)
+                    beside = _fill(rule.beside, mapping, "keras", bindings)
+                    names = (layer, module, beside)
                     found.append(
-                        Explanation(mapping.name, side, rule, kind, slot, bindings, layer, module)
+                        Explanation(mapping.name, side, rule, kind, slot, bindings, *names)
                     )
     return found
 
 
-def _splits(rule: Rule, name: str) -> Iterator[tuple[Side, str, int]]:
-    """Yield side, template of the owner, and how many characters of the name are the tensor's."""
-    sides: tuple[tuple[Side, str, str], ...] = (
-        ("keras", rule.keras, "/"),
-        ("torch", rule.torch, "."),
+def _splits(rule: Rule, name: str) -> Iterator[tuple[Side, str, int, str]]:
+    """Yield side, template of the owner, how many characters of the name are the tensor's.
+
+    And what the kind's slot starts with: that of a second layer with ``beside/``.
+    """
+    sides: tuple[tuple[Side, str, str, str], ...] = (
+        ("keras", rule.keras, "/", ""),
+        *((("keras", rule.beside, "/", BESIDE),) if rule.beside else ()),
+        ("torch", rule.torch, ".", ""),
     )
-    for side, text, mark in sides:
+    for side, text, mark, before in sides:
         if side == "torch" and not text:
-            yield side, text, len(name)
+            yield side, text, len(name), before
         positions = [index for index, letter in enumerate(name) if letter == mark]
-        yield from ((side, text, len(name) - position) for position in positions)
+        yield from ((side, text, len(name) - position, before) for position in positions)
 
 
 def _takes(slot: Slot, side: Side, ending: str) -> bool:

@@ -14,10 +14,13 @@ from converter.errors import OperationError, Problem
 from converter.mapping.keras_classes import KerasClass
 from converter.mapping.rules import Kind, Note, Scalar, Slot
 
-OPERATIONS = ("sum", "constant", "derived", "offset", "scale", "rows", "shared_row")
-_WITHOUT_VALUE = frozenset({"sum"})
+OPERATIONS = (
+    *("sum", "difference", "constant", "derived"),
+    *("offset", "scale", "rows", "shared_row"),
+)
+_WITHOUT_VALUE = frozenset({"sum", "difference"})
 _ONE_SIDED = frozenset({"derived"})
-_JOINING = frozenset({"sum", "shared_row"})
+_JOINING = frozenset({"sum", "difference", "shared_row"})
 
 SlotsFrom = Literal["", "equation", "tensors"]
 

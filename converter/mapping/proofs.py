@@ -13,11 +13,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from converter.errors import MappingFileError, Problem
-from converter.mapping.rules import Mapping
+from converter.mapping.rules import Mapping, Rule
 
 FOLDER = "proofs"
 # A floor is how far the PyTorch side is from itself in float64.
@@ -29,6 +30,10 @@ _DECIDING = (
     *("prefixes", "keras_prefixes", "aliases", "spellings"),
     *("proofs", "inputs", "outputs"),
 )
+
+
+# Entries of a row that are newer than the first records.
+_LATER = frozenset({"beside", "without"})
 
 
 class CaseProof(msgspec.Struct, frozen=True):
@@ -83,9 +88,16 @@ def digest(mapping: Mapping) -> str:
     That is where each tensor goes, the small models, and what is required of them; not the words.
     """
     deciding = {name: getattr(mapping, name) for name in _DECIDING}
+    deciding["rules"] = [_row(each) for each in mapping.rules]
     deciding["requires"] = [replace(each, why="") for each in mapping.requirements]
     text = json.dumps(msgspec.to_builtins(deciding), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _row(rule: Rule) -> dict[str, Any]:
+    """Return a row; what the language learned later counts where it is used."""
+    row: dict[str, Any] = msgspec.to_builtins(rule)
+    return {key: value for key, value in row.items() if value or key not in _LATER}
 
 
 def record_path(mapping: Mapping) -> Path | None:

@@ -25,11 +25,13 @@ class ReadRule:
         rule: The rule.
         keras: Its Keras column.
         torch: Its PyTorch column.
+        beside: The second Keras layer, or ``None``.
     """
 
     rule: Rule
     keras: Template
     torch: Template
+    beside: Template | None = None
 
     def on(self, side: Side) -> Template:
         """Return the column of one side."""
@@ -54,6 +56,7 @@ class RuleIndex:
                 rule,
                 Template.parse(rule.keras, mapping.tables, "keras"),
                 Template.parse(rule.torch, mapping.tables, "torch"),
+                Template.parse(rule.beside, mapping.tables, "keras") if rule.beside else None,
             )
             for rule in (mapping.rules if rules is None else rules)
         )

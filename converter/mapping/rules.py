@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as Dict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from string import Formatter
 from typing import Any, Literal
 
 Scalar = bool | int | float | str
+BESIDE = "beside/"  # what the slots of a second Keras layer start with
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +17,13 @@ class Slot:
     """How some tensors of a Keras layer correspond to some tensors of a PyTorch module.
 
     Attributes:
-        keras: Slots of the Keras layer, ``()`` where PyTorch alone has the tensor.
+        keras: Slots of the Keras layer, ``()`` where PyTorch alone has the tensor; those of the
+            layer beside it start with ``beside/``.
         torch: State-dict names below the module, ``()`` where Keras alone has the tensor.
         pattern: Axis pattern, Keras to PyTorch; ``None`` keeps the axes.
         operation: Name of an operation applied after the pattern, or ``None``: ``sum`` (several
-            PyTorch tensors add up to the Keras one), ``constant`` (the side that lacks the tensor
+            PyTorch tensors add up to the Keras one), ``difference`` (PyTorch = the first Keras
+            tensor less the others), ``constant`` (the side that lacks the tensor
             behaves as if it were ``value``), ``derived`` (made at the target from ``value``),
             ``offset`` (PyTorch = Keras + ``value``), ``scale`` (PyTorch = Keras * ``value``),
             ``rows`` (PyTorch has ``value`` further rows in front), ``shared_row`` (the same, and
@@ -135,6 +138,8 @@ class Rule:
         optional: Whether a checkpoint of this architecture may lack everything that the rule is
             about (the head of a classifier); for finding the mapping of a checkpoint.
         index: Position in the file, from 0, for messages.
+        beside: Path of a second Keras layer, of which the kind takes ``beside/...``, or empty.
+        without: Keras slots of the kind that another rule takes.
     """
 
     kind: str
@@ -144,6 +149,13 @@ class Rule:
     when: str | None = None
     index: int = 0
     optional: bool = False
+    beside: str = ""
+    without: tuple[str, ...] = ()
+
+    def served(self, kind: Kind) -> Kind:
+        """Return the kind without what another rule takes."""
+        left = tuple(slot for slot in kind.slots if not set(slot.keras) & set(self.without))
+        return replace(kind, slots=left) if self.without else kind
 
     def __str__(self) -> str:
         return f'rules[{self.index}] ["{self.kind}", "{self.keras}", "{self.torch}"]'
@@ -372,6 +384,7 @@ class Pairing:
         layer: Path of the Keras layer.
         module: Name of the PyTorch module, without prefix.
         sizes: Sizes of pattern axes, all numbers.
+        beside: Path of the second Keras layer, or empty.
     """
 
     rule: Rule
@@ -379,3 +392,10 @@ class Pairing:
     layer: str
     module: str
     sizes: Dict[str, int] = field(default_factory=dict)
+    beside: str = ""
+
+    def place(self, slot: str) -> tuple[str, str]:
+        """Return the path of the Keras layer that a slot of the kind is of, and the slot there."""
+        if slot.startswith(BESIDE):
+            return self.beside, slot.removeprefix(BESIDE)
+        return self.layer, slot

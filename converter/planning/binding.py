@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from converter.algebra.base import Operation
 from converter.algebra.chain import chain
-from converter.algebra.joins import PadRows, SplitSum
+from converter.algebra.joins import PadRows, SignedSum, SplitSum
 from converter.algebra.pattern import Pattern
 from converter.algebra.rearrange import Rearrange, identity
 from converter.algebra.shared_rows import ShareRow
@@ -57,10 +57,8 @@ def bind_slot(
     keras_shapes, torch_shapes = _shapes(keras), _shapes(torch)
     if slot.operation in {None, "constant"}:
         return _moved(slot, len(slot.torch), keras_shapes, torch_shapes, sizes)
-    if slot.operation == "sum":
-        inner = torch_shapes[:1] if torch_shapes is not None else None
-        moved = _moved(slot, 1, keras_shapes, inner, sizes)
-        return chain(moved, SplitSum((1,) * len(slot.torch)))
+    if slot.operation in {"sum", "difference"}:
+        return _summed(slot, keras_shapes, torch_shapes, sizes)
     make_rows = _ROWS.get(slot.operation or "")
     if make_rows is not None:
         count = int(_number(slot))
@@ -117,6 +115,19 @@ def _refuse_quantized(specs: Sequence[TensorSpec]) -> None:
                 f"'{spec.name}' holds {spec.dtype} values, so its layer is quantised: without "
                 "the scale beside them they are no weights"
             )
+
+
+def _summed(
+    slot: Slot,
+    keras: Sequence[Shape] | None,
+    torch: Sequence[Shape] | None,
+    sizes: Mapping[str, int],
+) -> Operation:
+    """Return the operation where one side has several tensors that are added up."""
+    if slot.operation == "difference":
+        return SignedSum((1, *(-1 for _ in slot.keras[1:])))
+    inner = torch[:1] if torch is not None else None
+    return chain(_moved(slot, 1, keras, inner, sizes), SplitSum((1,) * len(slot.torch)))
 
 
 def _without_rows(shapes: Sequence[Shape] | None, count: int) -> list[Shape] | None:

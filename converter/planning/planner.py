@@ -282,9 +282,11 @@ def _layers_of(steps: Iterable[Step]) -> tuple[LayerSpec, ...]:
     """Return the Keras layers that steps write, of unknown class."""
     layers: dict[str, dict[str, str]] = {}
     for step in steps:
-        slots = layers.setdefault(step.layer, {})
         for name in step.targets:
-            slots[name.removeprefix(step.layer + "/")] = name
+            # A step may also write a tensor of the layer beside its own.
+            is_own = name.startswith(f"{step.layer}/")
+            path = step.layer if is_own else name.rpartition("/")[0]
+            layers.setdefault(path, {})[name.removeprefix(path + "/")] = name
     return tuple(LayerSpec(path, None, slots) for path, slots in layers.items())
 
 

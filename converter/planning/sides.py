@@ -97,6 +97,6 @@ class Side:
 
     def _open_name(self, pairing: Pairing, part: str) -> str:
         if self.family == "keras":
-            return join(pairing.layer, part, "/")
+            return join(*pairing.place(part), "/")
         canonical = join(pairing.module, part, ".")
         return self.names.get(canonical, canonical)
