@@ -104,7 +104,7 @@ PROBLEMS = [
     "operation is not 'derived'",
     "kinds.wrong: slot ['alone', '', '', 'derived 0']: a tensor of one side needs the reason why",
     "kinds.wrong: slot ['x', 'y', '', 'multiply 2']: no operation 'multiply'; known are sum, "
-    "constant, derived, offset, scale, rows, shared_row",
+    "difference, constant, derived, offset, scale, rows, shared_row",
     "kinds.wrong: slot ['only']: must have two to five texts",
     "kinds.wrong: has no source",
     "kinds.wrong: two slots have 'kernel'",
