@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from converter.drafting.units import Place, Unit
 from converter.errors import OperationError
-from converter.mapping.rules import Kind, Slot, is_entry
+from converter.mapping.notes import is_entry
+from converter.mapping.rules import Kind, Slot
 from converter.planning.binding import bind_slot
 from converter.tensors.spec import TensorSpec
 

@@ -18,9 +18,10 @@ from converter.mapping.catalogue_document import read_catalogue
 from converter.mapping.einsum import einsum_patterns
 from converter.mapping.keras_classes import Config, KerasClass, KerasClasses, Variable
 from converter.mapping.kind_entries import Entry
+from converter.mapping.notes import is_entry
 from converter.mapping.places import catalogue_path
 from converter.mapping.quantized import refuse_quantized
-from converter.mapping.rules import Kind, Slot, is_entry
+from converter.mapping.rules import Kind, Slot
 from converter.mapping.sub_layers import Part, sub_layers
 from converter.mapping.variables import layer_names, variables_by_name, variables_in_store
 from converter.tensors.spec import LayerSpec

@@ -12,7 +12,8 @@ import msgspec
 from converter.algebra.pattern import Pattern
 from converter.errors import OperationError, Problem
 from converter.mapping.keras_classes import KerasClass
-from converter.mapping.rules import Kind, Note, Scalar, Slot
+from converter.mapping.notes import Note
+from converter.mapping.rules import Kind, Scalar, Slot
 
 OPERATIONS = (
     *("sum", "difference", "constant", "derived"),

@@ -15,7 +15,8 @@ from converter.algebra.agreement import Agree
 from converter.algebra.base import Law
 from converter.errors import OperationError, PlanError, Problem
 from converter.mapping.claims import layer_index
-from converter.mapping.rules import Pairing, is_entry
+from converter.mapping.notes import is_entry
+from converter.mapping.rules import Pairing
 from converter.planning.plan import Dropped, Plan, Step
 from converter.planning.sides import Side
 from converter.planning.steps import Outcome, StepMaker
