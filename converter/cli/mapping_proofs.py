@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from converter.cli import options, render
+from converter.cli import mapping_new, options, render
 from converter.cli.failures import reporting
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module to ``converter mappings``."""
     app.command("list", epilog=render.examples(("converter mappings list",)))(list_all)
     app.command("prove", epilog=render.examples(("converter mappings prove mine.toml",)))(prove)
+    app.command("new", epilog=render.examples(mapping_new.EXAMPLES))(mapping_new.new)
 
 
 def list_all(*, json: options.Json = False, debug: options.Debug = False) -> None:

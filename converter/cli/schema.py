@@ -379,6 +379,7 @@ def results() -> dict[str, type[msgspec.Struct]]:
         "mappings list": Mappings,
         "mappings show": Mapping,
         "mappings check": Mappings,
+        "mappings new": schema_drafts.Beginning,
         "mappings prove": Mappings,
         "mappings explain": Explanations,
         "error": Error,

@@ -31,6 +31,20 @@ class Leftover(msgspec.Struct, frozen=True):
     nearest: list[str]
 
 
+class Beginning(msgspec.Struct, frozen=True):
+    """What ``mappings new`` begins: the text, how far it goes, and the names left to a person.
+
+    ``pairs`` counts the Keras layers that the rules take.
+    """
+
+    mapping: str
+    rules: int
+    pairs: int
+    layers: list[str]
+    modules: list[str]
+    schema: int = VERSION
+
+
 class Draft(msgspec.Struct, frozen=True):
     """What ``draft`` proposes: the text of the mapping file, its rules, and what is left over.
 

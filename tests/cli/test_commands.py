@@ -29,6 +29,7 @@ COMMANDS = [
     ("mappings", "list"),
     ("mappings", "show"),
     ("mappings", "check"),
+    ("mappings", "new"),
     ("mappings", "prove"),
     ("mappings", "explain"),
     ("formats",),
@@ -100,8 +101,9 @@ USAGE = [
         ("schema", "paint"),
         "error: cannot describe 'paint': it prints no JSON\n"
         "  one of  average, convert, diff, draft, edit, error, formats, inspect, mappings check, "
-        "mappings explain, mappings list, mappings prove, mappings show, plan, plot, scaffold, "
-        "scaffold --to keras, validate\n",
+        "mappings explain, mappings list, mappings new, mappings prove, mappings show, plan, plot, "
+        "scaffold, scaffold --to keras, validate
+",
     ),
 ]
 
