@@ -102,8 +102,7 @@ USAGE = [
         "error: cannot describe 'paint': it prints no JSON\n"
         "  one of  average, convert, diff, draft, edit, error, formats, inspect, mappings check, "
         "mappings explain, mappings list, mappings new, mappings prove, mappings show, plan, plot, "
-        "scaffold, scaffold --to keras, validate
-",
+        "scaffold, scaffold --to keras, validate\n",
     ),
 ]
 
