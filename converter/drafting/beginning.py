@@ -1,8 +1,8 @@
 """Begin a mapping file for two factories: what is certain is paired, the rest is for a person.
 
-A draft proposes everything it can; this does not. Only rows that names, shapes and layer kinds leave
-no choice for become rules. What is likely stands below them as a comment, and both lists of names
-follow, each name marked with whether a rule has it.
+A draft proposes everything it can; this does not. Only rows that names, shapes and layer kinds
+leave no choice for become rules. What is likely stands below them as a comment, and both lists of
+names follow, each name marked with whether a rule has it.
 """
 
 from __future__ import annotations
