@@ -40,7 +40,9 @@ Score = Callable[[Iterable[str]], int]
 Respelling = Callable[[str], str]
 
 
-def canonical_keras(names: Iterable[str], prefixes: Iterable[str], score: Score) -> Names:
+def canonical_keras(
+    names: Iterable[str], prefixes: Iterable[str], score: Score, respelt: Respelling = str
+) -> Names:
     """Return the canonical names of Keras tensors.
 
     Args:
@@ -48,10 +50,12 @@ def canonical_keras(names: Iterable[str], prefixes: Iterable[str], score: Score)
         prefixes: Prefixes of layer paths that the mapping declares, each ending with a slash;
             a number may follow their name.
         score: How many of some names the mapping's rules know; decides whether a prefix is there.
+        respelt: Gives a whole name as the rules spell it.
     """
     original = list(names)
-    prefix = _best_prefix(original, numbered(original, prefixes), score)
-    return _taken_off(original, original, prefix, "")
+    plain = [respelt(name) for name in original]
+    prefix = _best_prefix(plain, numbered(plain, prefixes), score)
+    return _taken_off(original, plain, prefix, "")
 
 
 def numbered(names: Iterable[str], prefixes: Iterable[str]) -> tuple[str, ...]:

@@ -73,6 +73,17 @@ class ExtrasReader:
                 self.schema.note(where, "the two have different placeholders")
         return spellings
 
+    def automatic(self) -> tuple[str, ...]:
+        """Read ``automatic``."""
+        names = []
+        for index, entry in enumerate(self._entries("automatic")):
+            where = f"automatic[{index}]"
+            name = self.schema.text(entry, where)
+            if "/" in name or name.rpartition("_")[2].isdecimal():
+                self.schema.note(where, "must be the name of one layer, without its number")
+            names.append(name)
+        return tuple(names)
+
     def requirements(self) -> tuple[Requirement, ...]:
         """Read ``requires``."""
         keys = ("keras", "torch", "kind", "attribute", "equals", "exists", "why")

@@ -13,6 +13,7 @@ from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
 
 from converter.errors import Problem
+from converter.mapping.automatic import Automatic
 from converter.mapping.canonical import Names, canonical_keras, canonical_torch
 from converter.mapping.catalogue import Catalogue
 from converter.mapping.circumstances import Circumstances
@@ -94,6 +95,7 @@ class _Expander:
         self._problems: list[Problem] = []
         known = [rule for rule in mapping.rules if self._has_kind(rule.kind, str(rule))]
         index = RuleIndex(mapping, known)
+        self._automatic = Automatic(keras.tensors if keras is not None else (), mapping.automatic)
         self._keras_names = self._canonical(index, "keras")
         self._names = self._canonical(index, "torch")
         self._facts = Circumstances(
@@ -158,7 +160,7 @@ class _Expander:
 
         names = [*manifest.tensors, *manifest.ties]
         if side == "keras":
-            return canonical_keras(names, self._mapping.keras_prefixes, score)
+            return canonical_keras(names, self._mapping.keras_prefixes, score, self._automatic)
         mapping = self._mapping
         respelt = Spellings(mapping)
         return canonical_torch(names, mapping.prefixes, mapping.aliases, score, respelt)
@@ -180,7 +182,7 @@ class _Expander:
             self._paths.update(dict.fromkeys(owners(name, "/")))
         for path in self._paths:
             for one, bindings in self._index.find(
-                path.removeprefix(self._keras_names.prefix), "keras"
+                self._automatic(path).removeprefix(self._keras_names.prefix), "keras"
             ):
                 module = one.torch.fill(bindings)
                 if module is None:
@@ -204,7 +206,7 @@ class _Expander:
                 complete = self._complete(one, bindings)
                 layer = one.keras.fill(complete) if complete is not None else None
                 if layer is not None:
-                    path = self._keras_names.prefix + layer
+                    path = self._automatic.original(self._keras_names.prefix + layer)
                     self._add(one, path if path in self._paths else layer, module, "torch")
                 elif self._takes_something(one, "", module, "torch"):
                     self._unfilled.append((one, module))

@@ -89,6 +89,8 @@ def digest(mapping: Mapping) -> str:
     """
     deciding = {name: getattr(mapping, name) for name in _DECIDING}
     deciding["rules"] = [_row(each) for each in mapping.rules]
+    if mapping.automatic:  # most have none, and their records were made before it was thought of
+        deciding["automatic"] = mapping.automatic
     deciding["requires"] = [replace(each, why="") for each in mapping.requirements]
     text = json.dumps(msgspec.to_builtins(deciding), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

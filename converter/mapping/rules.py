@@ -290,6 +290,8 @@ class Mapping:
         keras_prefixes: Prefixes of Keras layer paths: the model as a layer of a larger one.
         aliases: How older PyTorch checkpoints end a name, to how the rules end it, by component
             (``LayerNorm.gamma`` to ``LayerNorm.weight``).
+        automatic: Names that Keras gives to layers by itself; in the rules they are numbered afresh
+            within the layer around them.
         spellings: Another template of PyTorch names to the one that the rules write.
         requirements: Hyperparameters that outputs depend on.
         sources: Variant of the architecture to its ``keras`` and ``torch`` factory.
@@ -314,6 +316,7 @@ class Mapping:
     keras_prefixes: tuple[str, ...] = ()
     aliases: Dict[str, str] = field(default_factory=dict)
     spellings: Dict[str, str] = field(default_factory=dict)
+    automatic: tuple[str, ...] = ()
     requirements: tuple[Requirement, ...] = ()
     sources: Dict[str, Dict[str, Source]] = field(default_factory=dict)
     inputs: tuple[ModelValue, ...] = ()

@@ -10,6 +10,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from converter.proving.pretrained import is_of_transformers, saved_tensors
 from converter.tensors.dtype import Array
 
 
@@ -60,6 +61,8 @@ def own_weights(model: Any, module: Any, converter: str) -> list[Array]:
     """
     convert = importlib.import_module(converter).convert_weights
     tensors = {name: one.detach().numpy() for name, one in module.state_dict().items()}
+    if is_of_transformers(module):  # such converters read files, whose names may be others
+        tensors = saved_tensors(module) | tensors
     backbone = getattr(model, "backbone", model)
     convert(backbone, _Loader(tensors), _config(module))
     weights: list[Array] = backbone.get_weights()

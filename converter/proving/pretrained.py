@@ -13,11 +13,22 @@ from typing import Any
 from converter import api
 from converter.execution.conversion import Conversion
 from converter.mapping.rules import Mapping
+from converter.tensors.dtype import Array
 
 
 def is_of_transformers(module: Any) -> bool:
     """Whether a module has the loader that is meant here."""
     return hasattr(module, "save_pretrained") and hasattr(type(module), "from_pretrained")
+
+
+def saved_tensors(module: Any) -> dict[str, Array]:
+    """Return what transformers itself writes for a module, by the names in its files."""
+    from safetensors.numpy import load_file
+
+    importlib.import_module("transformers.utils.logging").disable_progress_bar()
+    with tempfile.TemporaryDirectory() as folder:
+        module.save_pretrained(folder)
+        return dict(load_file(Path(folder) / "model.safetensors"))
 
 
 def open_pretrained(plan: Conversion, module: Any) -> str:

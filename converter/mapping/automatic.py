@@ -1,0 +1,89 @@
+"""Names that Keras gives by itself, numbered afresh within the layer around them.
+
+A layer that makes its sub-layers without names gets ``dense``, ``dense_1``, ... in the order of the
+whole model: the norm of the fourth block is ``t5_layer_norm_7``, and what it is called depends on
+the number of blocks before it. A mapping says which names are of that sort; its rules then write
+``block_{i}/t5_layer_norm_1`` for the second one in any block. What is read and written keeps the
+names of the checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class Automatic:
+    """Paths of one checkpoint with the automatic names in them numbered afresh."""
+
+    def __init__(self, paths: Iterable[str], stems: Iterable[str]) -> None:
+        """Number the names of all layers.
+
+        Args:
+            paths: Keras tensor names or layer paths.
+            stems: The names that Keras gives by itself, without a number.
+
+        Examples:
+            >>> names = Automatic(["a/norm/scale", "b/norm_1/scale", "b/norm_2/scale"], ["norm"])
+            >>> names("b/norm_2/scale"), names.original("b/norm")
+            ('b/norm_1/scale', 'b/norm_1')
+        """
+        self._stems = tuple(stems)
+        self._places: dict[tuple[str, str], dict[int, int]] = {}
+        self._numbers: dict[tuple[str, str], list[int]] = {}
+        if self._stems:
+            self._count(paths)
+
+    def __call__(self, path: str) -> str:
+        """Return a path as the rules write it."""
+        if not self._stems:
+            return path
+        parts, parent = [], ""
+        for component in path.split("/"):
+            found = self._read(component)
+            known = self._places.get((parent, found[0]), {}) if found else {}
+            if found and found[1] in known:
+                parts.append(_name(found[0], known[found[1]]))
+            else:
+                parts.append(component)
+            parent = f"{parent}/{component}"
+        return "/".join(parts)
+
+    def original(self, path: str) -> str:
+        """Return the path in the checkpoint of what the rules write so."""
+        if not self._stems:
+            return path
+        parent = ""
+        for component in path.split("/"):
+            found = self._read(component)
+            numbers = self._numbers.get((parent, found[0]), []) if found else []
+            if found and found[1] < len(numbers):
+                parent = f"{parent}/{_name(found[0], numbers[found[1]])}"
+            else:
+                parent = f"{parent}/{component}"
+        return parent.removeprefix("/")
+
+    def _count(self, paths: Iterable[str]) -> None:
+        found: dict[tuple[str, str], set[int]] = {}
+        for path in paths:
+            parent = ""
+            for component in path.split("/"):
+                one = self._read(component)
+                if one is not None:
+                    found.setdefault((parent, one[0]), set()).add(one[1])
+                parent = f"{parent}/{component}"
+        for key, numbers in found.items():
+            self._numbers[key] = sorted(numbers)
+            self._places[key] = {number: place for place, number in enumerate(sorted(numbers))}
+
+    def _read(self, component: str) -> tuple[str, int] | None:
+        """Return stem and number of an automatic name; the first of its class has no number."""
+        stem, _, number = component.rpartition("_")
+        if component in self._stems:
+            return component, 0
+        if stem in self._stems and number.isdecimal() and number.isascii():
+            return stem, int(number)
+        return None
+
+
+def _name(stem: str, number: int) -> str:
+    return f"{stem}_{number}" if number else stem
