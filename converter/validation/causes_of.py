@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +14,11 @@ from converter.planning.plan import Plan
 from converter.tensors.dtype import Array
 from converter.validation.explaining import explain, floor_of
 from converter.validation.findings import Finding, LayerError
+from converter.validation.fitting import distance
 from converter.validation.keras_trace import KerasTrace, trace_keras
-from converter.validation.localising import Place, fit_output, run_on_keras_values
+from converter.validation.localising import Place, fit_output, run_freely, run_on_keras_values
 from converter.validation.pairing import Pair, pair_layers
+from converter.validation.probabilities import in_one_scale
 from converter.validation.running import flatten_outputs, run_keras, run_torch
 
 
@@ -53,6 +56,7 @@ def find_causes(
     pairs = pair_layers(plan, model, module)
     trace = trace_keras(lambda: run_keras(model, arrays), model, [one.layer for one in pairs])
     places, outputs = run_on_keras_values(lambda: run_torch(module, *torch_inputs), pairs, trace)
+    free = run_freely(lambda: run_torch(module, *torch_inputs), pairs, trace)
     places += _outputs(trace, outputs)
     converted = ConvertedCheckpoint(Conversion(plan, KerasModelCheckpoint(model)))
     training = [(one, one.training) for one in module.modules()]
@@ -60,7 +64,7 @@ def find_causes(
     try:
         with torch.no_grad():
             findings = explain(places, trace, _planned(converted))
-            errors = _errors(places)
+            errors = _errors(places, free)
     finally:
         for one, before in training:
             one.training = before
@@ -75,8 +79,21 @@ def _outputs(trace: KerasTrace, outputs: Mapping[str, Array]) -> list[Place]:
     places = []
     for tensor, found in zip(tensors, outputs.values(), strict=True):
         best = fit_output(tensor[1], found)
-        places.append(Place(None, None, tensor[0], found, best.array, best.error, is_segment=True))
+        error = min(best.error, _error_in_one_scale(tensor[1], found))
+        places.append(Place(None, None, tensor[0], found, best.array, error, is_segment=True))
     return places
+
+
+def _error_in_one_scale(expected: Array, found: Array) -> float:
+    """Return how far probabilities and logits are apart in the scale that the verdict compares."""
+    import numpy as np
+
+    for one in (found, np.moveaxis(found, 1, -1) if found.ndim > 2 else found):
+        if one.shape == expected.shape:
+            actual, reference, note = in_one_scale(expected, one)
+            if note:
+                return distance(reference, actual)
+    return math.inf
 
 
 def _final(trace: KerasTrace) -> list[tuple[Any, Array]]:
@@ -106,9 +123,33 @@ def _planned(converted: ConvertedCheckpoint) -> Callable[[Pair], dict[str, Array
     return planned
 
 
-def _errors(places: Sequence[Place]) -> tuple[LayerError, ...]:
+def _errors(places: Sequence[Place], free: Sequence[float]) -> tuple[LayerError, ...]:
+    own = [one for one in places if one.pair is not None and not one.is_segment]
+    whole: Sequence[float | None] = free if len(free) == len(own) else [None] * len(own)
     return tuple(
-        LayerError(one.pair.path, one.pair.name, one.error, floor_of(one))
-        for one in places
-        if one.pair is not None and not one.is_segment
+        LayerError(one.pair.path, one.pair.name, one.error, floor_of(one), error)
+        for one, error in zip(own, whole, strict=True)
+        if one.pair is not None
+    )
+
+
+def growth(trace: Sequence[LayerError]) -> str:
+    """Return how the error grows where no layer is faulty by itself, a sentence or empty.
+
+    Examples:
+        >>> rows = [LayerError("a", "a", 1e-7, 1e-7, 2e-7), LayerError("b", "b", 1e-7, 1e-7, 8e-5)]
+        >>> growth(rows)
+        "No layer differs by itself: the error grows from 2e-07 at 'a' to 8e-05 at 'b', 400 times."
+    """
+    known = [
+        (one.layer, one.accumulated_error)
+        for one in trace
+        if one.accumulated_error and math.isfinite(one.accumulated_error)
+    ]
+    if len(known) < 2:
+        return ""
+    (first, low), (last, high) = known[0], max(known, key=lambda one: one[1])
+    return (
+        f"No layer differs by itself: the error grows from {low:.0e} at '{first}' to {high:.0e} at "
+        f"'{last}', {high / low:.0f} times."
     )

@@ -80,6 +80,33 @@ def run_on_keras_values(
     return places, outputs
 
 
+def run_freely(run: Callable[[], Any], pairs: Sequence[Pair], trace: KerasTrace) -> list[float]:
+    """Run the PyTorch module on its own values; return the error of each call of a paired module.
+
+    Only the errors are kept. In the order of the calls, as the places that are no segments.
+
+    Args:
+        run: Runs the module.
+        pairs: Layers and modules.
+        trace: What Keras did on the same inputs.
+    """
+    errors: list[float] = []
+    with contextlib.ExitStack() as stack:
+        for pair in pairs:
+            events = iter(trace.of(pair.layer))
+
+            def listen(_: Any, __: Any, output: Any, events: Iterator[Event] = events) -> None:
+                event = next(events, None)
+                first = output[0] if isinstance(output, (tuple, list)) else output
+                if event is not None and is_tensor(first):
+                    found = np.array(to_array(first, "an output"))
+                    errors.append(fit_output(as_array(event.result), found).error)
+
+            stack.callback(pair.module.register_forward_hook(listen).remove)
+        run()
+    return errors
+
+
 class _Watch:
     """The hooks of one module."""
 

@@ -16,7 +16,7 @@ from converter._version import __version__
 from converter.errors import UsageError
 from converter.live.kinds import is_keras_layer, is_torch_module
 from converter.planning.plan import Plan
-from converter.validation.causes_of import Explained, find_causes
+from converter.validation.causes_of import Explained, find_causes, growth
 from converter.validation.comparison import Compared, Comparison, Given, Options
 from converter.validation.keras_side import KerasSide, LiveKeras
 from converter.validation.report import Report, worst
@@ -101,7 +101,8 @@ def _explained(
     arrays = comparison.arrays
     try:
         inputs = comparison.torch_inputs(arrays)
-        return find_causes(keras.model, module, plan, arrays, inputs), ""
+        found = find_causes(keras.model, module, plan, arrays, inputs)
+        return found, "" if found.findings else growth(found.trace)
     except Exception as error:  # foreign code in hooks: the verdict stands without the cause
         text = (str(error).splitlines() or [""])[0]
         return Explained(), f"The layers could not be traced ({type(error).__name__}: {text})."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.fault_pairs import PAIRS, Pair, build
@@ -41,6 +42,24 @@ def test_a_planted_fault_is_named_with_its_place_and_cause(fault: Fault) -> None
 @pytest.mark.parametrize("name", PAIRS)
 def test_nothing_is_found_in_a_right_pair(name: str) -> None:
     assert findings(build(name)) == ()
+
+
+@pytest.mark.parametrize("scale", [1.0, 400.0])
+def test_logits_for_probabilities_at_the_end_are_no_fault(scale: float) -> None:
+    """The verdict compares them in one scale; 400 saturates the probabilities."""
+    pair = build("pooled")
+    pair.model.get_layer("classes").kernel.assign(pair.model.get_layer("classes").kernel * scale)
+    pair.module.classes.weight.data *= scale
+    pair.module.put("softmax", lambda x: x)
+    assert findings(pair) == ()
+    pair.module.put("average", counting_pool)
+    assert [one.cause for one in findings(pair)] == ["pooling_count"]
+
+
+def counting_pool(x: Any) -> Any:
+    import torch.nn.functional as F
+
+    return F.avg_pool2d(x, 3, 1, 1)
 
 
 def test_what_no_hypothesis_explains_has_no_cause() -> None:

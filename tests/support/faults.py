@@ -278,9 +278,9 @@ FAULTS: tuple[Fault, ...] = (
     ("maximum for mean", "pooled", step("mean", lambda x: x.amax((2, 3))), "mean", "pooling_kind"),
     (
         "no softmax",
-        "pooled",
+        "sequence",
         step("softmax", lambda x: x),
-        "classes (activation)",
+        "shares (activation)",
         "softmax_missing",
     ),
     (
@@ -292,9 +292,9 @@ FAULTS: tuple[Fault, ...] = (
     ),
     (
         "log softmax",
-        "pooled",
+        "sequence",
         step("softmax", lambda x: x.log_softmax(-1)),
-        "classes (activation)",
+        "shares (activation)",
         "log_softmax",
     ),
     (
@@ -360,10 +360,13 @@ FAULTS: tuple[Fault, ...] = (
         "leaky_slope, flatten_order",
     ),
     (
-        "pooling count, and no softmax",
+        "pooling count, and softmax twice",
         "pooled",
-        both(step("average", lambda x: _f().avg_pool2d(x, 3, 1, 1)), step("softmax", lambda x: x)),
+        both(
+            step("average", lambda x: _f().avg_pool2d(x, 3, 1, 1)),
+            step("softmax", lambda x: x.softmax(-1).softmax(-1)),
+        ),
         "average, classes (activation)",
-        "pooling_count, softmax_missing",
+        "pooling_count, softmax_double",
     ),
 )
