@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 from converter._optional import is_installed, require
@@ -58,3 +59,50 @@ def narrowed(factory: str, sizes: Mapping[str, int], **arguments: Any) -> Any:
                 width = sizes.get(str(inner[key]), inner[key])
                 inner[key] = sizes.get(inner["name"], width)
     return keras.Model.from_config(config)
+
+
+def with_arguments(factory: str, calls: Mapping[str, Mapping[str, Any]], **arguments: Any) -> Any:
+    """Build a PyTorch module whose calls of some functions get other arguments.
+
+    What a module does by calling a function (torchvision's InceptionV3 averages so) no attribute
+    can change. The module is traced; its parts and its names stay.
+
+    Args:
+        factory: What builds the module.
+        calls: Name of a function to the keyword arguments that its calls get.
+        arguments: Of the factory.
+
+    Returns:
+        The module, with what was changed as its attribute ``changed_calls``.
+
+    Raises:
+        UsageError: If the module calls no such function.
+    """
+    module = build(factory, arguments, family="torch").eval()
+    traced = _traced(module)
+    found = set()
+    for node in traced.graph.nodes:
+        name = getattr(node.target, "__name__", "") if node.op == "call_function" else ""
+        if name in calls:
+            node.kwargs = {**node.kwargs, **calls[name]}
+            found.add(name)
+    for name in calls.keys() - found:
+        raise UsageError(f"cannot change '{factory}': it calls no function '{name}'")
+    traced.recompile()
+    traced.changed_calls = SimpleNamespace(
+        **{name: SimpleNamespace(**changed) for name, changed in calls.items()}
+    )
+    return traced
+
+
+def _traced(module: Any) -> Any:
+    """Return a module as a graph of calls; what holds tensors itself stays as it is."""
+    fx = importlib.import_module("torch.fx")
+    tracer = fx.Tracer()
+    usual = tracer.is_leaf_module
+
+    def is_leaf(part: Any, name: str) -> bool:
+        return any(True for _ in part.parameters(recurse=False)) or bool(usual(part, name))
+
+    tracer.is_leaf_module = is_leaf
+    return fx.GraphModule(module, tracer.trace(module))

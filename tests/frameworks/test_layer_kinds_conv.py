@@ -20,6 +20,18 @@ def channels_first(module: Any, image: torch.Tensor) -> torch.Tensor:
     return module(image.movedim(-1, 1)).movedim(1, -1)
 
 
+class OfXception(nn.Module):
+    """With the names of timm's Xception."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(4, 4, (3, 2), groups=4, bias=False)
+        self.pointwise = nn.Conv2d(4, 7, 1, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.pointwise(self.conv1(x))
+
+
 class Separable(nn.Module):
     def __init__(self, conv: Any, kernel: Any, bias: bool = True) -> None:
         super().__init__()
@@ -50,6 +62,11 @@ CONVOLUTIONS = [
     Case("conv2d, channels first in Keras too", "conv2d",
          lambda: layers.Conv2D(5, (3, 2), data_format="channels_first"),
          lambda: nn.Conv2d(4, 5, (3, 2)), [(3, 4, 9, 11)], lambda m, x: m(x)),
+    Case("conv2d of one pixel", "conv2d_as_linear", lambda: layers.Conv2D(5, 1),
+         lambda: nn.Linear(4, 5), [(3, 1, 1, 4)], lambda m, x: m(x), automatic=False),
+    Case("separable conv2d of Xception", "separable_conv2d_xception",
+         lambda: layers.SeparableConv2D(7, (3, 2), use_bias=False), OfXception, [IMAGE],
+         channels_first, automatic=False),
     Case("conv3d", "conv3d", lambda: layers.Conv3D(6, (3, 2, 5)),
          lambda: nn.Conv3d(4, 6, (3, 2, 5)), [(3, 5, 7, 9, 4)], channels_first),
     Case("conv1d transpose", "conv1d_transpose", lambda: layers.Conv1DTranspose(5, 3, strides=2),
