@@ -10,6 +10,8 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from converter import api
@@ -19,6 +21,7 @@ from converter.execution.converted import ConvertedCheckpoint
 from converter.execution.executor import Written
 from converter.execution.joined import JoinedCheckpoint
 from converter.execution.progress import Progress
+from converter.execution.repair import write_repaired
 from converter.formats.base import Checkpoint
 from converter.inspection.difference import Comparison, compare_checkpoints
 from converter.inspection.inventory import take_inventory
@@ -29,6 +32,40 @@ from converter.tensors.selection import is_chosen
 
 if TYPE_CHECKING:
     from converter.mapping.rules import Mapping
+    from converter.validation.report import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """A comparison, and what a repair wrote.
+
+    Attributes:
+        report: Of both sides; where something was written, of the other side and that.
+        sides: The two files that it is about.
+        before: The report that led to the repair; ``None`` where nothing was written.
+        written: The file that was written, likewise.
+        changed: Names of the tensors that have other values there.
+    """
+
+    report: Report
+    sides: tuple[Path, Path]
+    before: Report | None = None
+    written: Path | None = None
+    changed: tuple[str, ...] = ()
+
+    def told(self) -> dict[str, Any]:
+        """Return what a record of the report says about the repair; nothing where none was."""
+        if self.before is None:
+            return {}
+        floors = [row.floors for row in self.before.rows if row.floors is not None]
+        return {
+            "repaired": {
+                "changed": list(self.changed),
+                "causes": [one.cause for one in self.before.findings],
+                "verdict_before": self.before.verdict,
+                "floors_before": max(floors, default=None),
+            }
+        }
 
 
 def statistics(source: object, *, only: str = "**") -> dict[str, Statistics]:
@@ -173,6 +210,65 @@ def _shares(count: int, weights: Sequence[float] | None) -> list[float]:
             facts=[("expected", "two or more, and for each a weight, of a positive sum")],
         )
     return [weight / total for weight in given]
+
+
+def validate(
+    source: Path,
+    target: Path,
+    *,
+    repair: Path | None = None,
+    force: bool = False,
+    **asked: Any,
+) -> Repaired:
+    """Compare two files; write weights that make up for the differences, and compare again.
+
+    Args:
+        source: One side.
+        target: The other.
+        repair: The file to write with the repaired weights of the PyTorch side, or ``None``.
+        force: Whether a file of that name is replaced.
+        asked: As in :func:`converter.validate`.
+
+    Raises:
+        UsageError: If other weights do not make up for what was found; nothing is written.
+        TargetExistsError: If the file to write is there and ``force`` is false.
+    """
+    report = api.validate(source, target, **asked)
+    if repair is None or report.verdict == "pass":
+        return Repaired(report, (source, target))
+    _require_repairable(report, target)
+    with _opened(source) as first, _opened(target) as second:
+        is_first = second.manifest.family == "keras"
+        side, path = (first, source) if is_first else (second, target)
+        why = " and ".join(f"{one.cause} in '{one.layer}'" for one in report.findings)
+        write_repaired(side, report.changes, repair, why=why, force=force)
+    sides = (repair, target) if path == source else (source, repair)
+    again = api.validate(*sides, **asked)
+    return Repaired(again, sides, report, repair, tuple(report.changes))
+
+
+def _require_repairable(report: Report, target: Path) -> None:
+    """Refuse what weights cannot make up for.
+
+    Raises:
+        UsageError: With the first such layer.
+    """
+    what = f"cannot repair {target.name}"
+    if not report.findings:
+        raise UsageError(
+            f"{what}: no layer was found that differs",
+            facts=[("verdict", report.verdict)],
+            written="nothing",
+        )
+    for one in report.findings:
+        if not one.is_compensated:
+            cause = one.cause or "a difference without a known cause"
+            raise UsageError(
+                f"{what}: weights cannot make up for {cause} in '{one.layer}'",
+                facts=[("found", one.sentence), ("layers", f"{len(report.findings)} differ")],
+                hint=one.fix or None,
+                written="nothing",
+            )
 
 
 @contextmanager

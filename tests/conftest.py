@@ -7,7 +7,7 @@ import tempfile
 
 import pytest
 from hypothesis import settings
-from support import outcomes
+from support import fault_table, outcomes
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 # Keras reads and writes keras.json in its home; the user's own is left alone.
@@ -19,5 +19,6 @@ settings.load_profile(os.environ.get("WEIGHTFERRY_HYPOTHESIS", "default"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Write what became of the files of strangers, where tests read them."""
+    """Write what became of the files of strangers and of planted faults, where tests add rows."""
     outcomes.report(terminalreporter)
+    fault_table.report(terminalreporter)

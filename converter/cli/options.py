@@ -153,6 +153,15 @@ Sidecar = Annotated[
 
 Force = Annotated[bool, typer.Option("--force", help="Replace a target that exists.")]
 
+Repair = Annotated[
+    Path | None,
+    typer.Option(
+        "--repair",
+        metavar="OUT",
+        help="Write a checkpoint with the weights that compensate what was found, and compare it.",
+    ),
+]
+
 Converted = Annotated[
     Path, typer.Argument(metavar="TARGET", help="What the source was converted to.")
 ]

@@ -127,7 +127,8 @@ class Finding(msgspec.Struct, frozen=True):
 
     ``error`` is that of the module fed with the Keras layer's own input, ``floor`` the noise floor
     there; ``evidence`` maps each hypothesis tried to the error that is left when it is undone,
-    ``untried`` says which could not be tried, because of a mistake in this package.
+    ``untried`` says which could not be tried, because of a mistake in this package;
+    ``is_compensated`` whether ``--repair`` knows weights that make up for it.
     """
 
     layer: str
@@ -140,6 +141,7 @@ class Finding(msgspec.Struct, frozen=True):
     by_weights: bool
     fix: str
     untried: list[str]
+    is_compensated: bool
 
 
 class LayerError(msgspec.Struct, frozen=True):

@@ -15,11 +15,13 @@ from converter.cli.failures import DIFFERENT, reporting
 
 if TYPE_CHECKING:
     from converter.validation.report import Report
+    from converter.weights import Repaired
 
 EXAMPLES = (
     "converter validate model.keras model.safetensors --torch network.py:build",
     "converter validate densenet121.keras densenet121.safetensors --report report.html",
     "converter validate model.keras model.safetensors --level values",
+    "converter validate model.keras old.pt --torch network.py:build --repair new.safetensors",
 )
 
 
@@ -41,21 +43,25 @@ def validate(
     no_explain: options.NoExplain = False,
     keras_backend: options.KerasBackend = None,
     keras_python: options.KerasPython = None,
+    repair: options.Repair = None,
+    force: options.Force = False,
     report: options.ReportPage = None,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
     """Compare two checkpoints, by the outputs of both models where they can be run.
 
-    Exit code 1 when they differ.
+    Exit code 1 when they differ; with --repair, when what was written differs.
     """
     with reporting(json=json, debug=debug):
-        from converter import api
+        from converter import weights
 
         _check_page(report)
-        found = api.validate(
+        repaired = weights.validate(
             source,
             target,
+            repair=repair,
+            force=force,
             keras=keras,
             torch=torch,
             inputs=inputs,
@@ -70,13 +76,31 @@ def validate(
             keras_python=keras_python,
             explain=not no_explain,
         )
+        found = repaired.report
+        if repair is not None:
+            _print_repair(repaired, json=json)
         if json or report is not None:
-            found = _recorded(found, source, target)
+            found = _recorded(found, *repaired.sides, told=repaired.told())
         if report is not None:
             _write_page(found, report)
         _print(found, json=json)
         if not found.passed:
             raise typer.Exit(DIFFERENT)
+
+
+def _print_repair(repaired: Repaired, *, json: bool) -> None:
+    """Print what was found before, and what was written."""
+    from converter.cli import render
+
+    if repaired.before is None:
+        render.note("nothing to repair: nothing was written")
+        return
+    if json:
+        return
+    render.verdict(repaired.before.lines())
+    names = ", ".join(repaired.changed)
+    count = render.plural(len(repaired.changed), "tensor")
+    render.line(f"repaired: {count} ({names}) written to {repaired.written}")
 
 
 def _check_page(path: Path | None) -> None:
@@ -87,12 +111,12 @@ def _check_page(path: Path | None) -> None:
         require("jinja2", why="cannot write a report as a page", extra="plots")
 
 
-def _recorded(found: Report, source: Path, target: Path) -> Report:
+def _recorded(found: Report, *sides: Path, told: dict[str, object]) -> Report:
     """Return a report that also says how to make it again."""
     from converter.validation.recording import hashes
 
     command = shlex.join(["converter", *sys.argv[1:]])
-    settings = {**found.settings, "files": hashes([source, target]), "command": command}
+    settings = {**found.settings, "files": hashes(sides), "command": command, **told}
     return replace(found, settings=settings)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from converter.execution.conversion import Conversion
@@ -12,6 +13,8 @@ from converter.execution.converted import ConvertedCheckpoint
 from converter.live.keras_model import KerasModelCheckpoint
 from converter.planning.plan import Plan
 from converter.tensors.dtype import Array
+from converter.validation.acquitting import without_acquitted
+from converter.validation.compensating import Compensation
 from converter.validation.explaining import explain, floor_of
 from converter.validation.findings import Finding, LayerError
 from converter.validation.fitting import distance
@@ -29,10 +32,12 @@ class Explained:
     Attributes:
         trace: The error of each layer, in PyTorch's order.
         findings: Every layer that differs.
+        changes: State-dict name to the value that makes up for what can be compensated.
     """
 
     trace: tuple[LayerError, ...] = ()
     findings: tuple[Finding, ...] = ()
+    changes: Mapping[str, Array] = field(default_factory=dict)
 
 
 def find_causes(
@@ -55,20 +60,26 @@ def find_causes(
 
     pairs = pair_layers(plan, model, module)
     trace = trace_keras(lambda: run_keras(model, arrays), model, [one.layer for one in pairs])
-    places, outputs = run_on_keras_values(lambda: run_torch(module, *torch_inputs), pairs, trace)
+
+    def run(spared: frozenset[int]) -> list[Place]:
+        run_once = partial(run_torch, module, *torch_inputs)
+        places, outputs = run_on_keras_values(run_once, pairs, trace, spared)
+        return places + _outputs(trace, outputs)
+
+    places = without_acquitted(run, trace)
     free = run_freely(lambda: run_torch(module, *torch_inputs), pairs, trace)
-    places += _outputs(trace, outputs)
     converted = ConvertedCheckpoint(Conversion(plan, KerasModelCheckpoint(model)))
+    compensation = Compensation()
     training = [(one, one.training) for one in module.modules()]
     module.eval()
     try:
         with torch.no_grad():
-            findings = explain(places, trace, _planned(converted))
+            findings = explain(places, trace, _planned(converted), compensation)
             errors = _errors(places, free)
     finally:
         for one, before in training:
             one.training = before
-    return Explained(errors, findings)
+    return Explained(errors, findings, compensation.changes())
 
 
 def _outputs(trace: KerasTrace, outputs: Mapping[str, Array]) -> list[Place]:

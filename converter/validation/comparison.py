@@ -19,7 +19,7 @@ from converter.mapping.rules import ModelValue
 from converter.planning.plan import Plan
 from converter.tensors.dtype import Array
 from converter.validation import alignment
-from converter.validation.controls import Broken, broken_plans
+from converter.validation.controls import Broken, Changes, broken_plans
 from converter.validation.given import load_inputs
 from converter.validation.histograms import histogram
 from converter.validation.inputs import BATCH, Input, check_inputs, make_inputs, refined
@@ -33,10 +33,11 @@ from converter.validation.probabilities import (
     in_one_scale,
 )
 from converter.validation.replacing import replaced
-from converter.validation.report import SMALLEST_FLOOR, Row, worst
+from converter.validation.report import PASS_FLOORS, SMALLEST_FLOOR, Row, worst
 from converter.validation.running import run_torch
 from converter.validation.steadiness import unsteadiness
 
+_ALIKE = "the model treats both alike; one of them in the place of both was compared"
 Given = Mapping[str, Array] | Array | Path | str | None
 
 
@@ -273,6 +274,16 @@ class Comparison:
         if self._options.control_seconds <= 0 or not self._module.state_dict():
             return
         view = TorchModuleCheckpoint(self._module)
+
+        def compared(mistake: Broken, changes: Changes) -> Control:
+            values = {name: _array(change, view) for name, change in changes.items()}
+            if all(_same(value, view.read(name)) for name, value in values.items()):
+                note = "it changes nothing: both hold equal values"
+                return Control(mistake.kind, mistake.what, 0.0, is_detected=False, note=note)
+            with replaced(view, values):
+                found = self._run_torch(arrays)
+            return _control(mistake, [self._row(pair, expected, found, floors) for pair in pairs])
+
         shapes = {one.name: one.shape for one in view.manifest if one.dtype.is_floating}
         mistakes = broken_plans(self._module, shapes, self._plan)
         started = time.monotonic()
@@ -283,15 +294,11 @@ class Comparison:
                     f"{left} of {len(mistakes)} broken plans were not compared: no time was left."
                 )
                 return
-            values = {name: _array(change, view) for name, change in mistake.changes.items()}
-            if all(_same(value, view.read(name)) for name, value in values.items()):
-                note = "it changes nothing: both hold equal values"
-                yield Control(mistake.kind, mistake.what, 0.0, is_detected=False, note=note)
-                continue
-            with replaced(view, values):
-                found = self._run_torch(arrays)
-            rows = [self._row(pair, expected, found, floors) for pair in pairs]
-            yield _control(mistake, rows)
+            control = compared(mistake, mistake.changes)
+            if mistake.instead and not control.note and control.floors <= PASS_FLOORS:
+                other = compared(mistake, mistake.instead)
+                control = replace(other, note=_ALIKE) if other.is_detected else control
+            yield control
 
 
 def _control(mistake: Broken, rows: Sequence[Row]) -> Control:

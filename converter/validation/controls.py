@@ -4,13 +4,15 @@ A pass is worth as much as the mistakes that would have failed. So the PyTorch s
 wrong plan would have given it (two tensors of one shape exchanged, a square matrix as it stood,
 gates in the other order, mean and variance exchanged) and is compared again. Where such a mistake
 makes no difference, these weights and inputs prove nothing about it: fresh BatchNorm layers hold
-ones and zeros in all four tensors.
+ones and zeros in all four tensors. What a model treats alike on purpose is another matter: there
+one tensor in the place of both must be seen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -18,12 +20,14 @@ import numpy as np
 
 from converter.algebra.chain import Chain
 from converter.algebra.rearrange import Rearrange
-from converter.planning.plan import Plan
+from converter.algebra.sums import SplitSum
+from converter.planning.plan import Plan, Step
 from converter.tensors.dtype import Array
 
 MAX_CONTROLS = 12
 _PER_KIND = 2
 Read = Callable[[str], Array]
+Changes = Mapping[str, Callable[[Read], Array]]
 # Recurrent modules and attention hold their parts in blocks of rows; these two are exchanged. For a
 # GRU that is Keras' own order (z r h) left as it is, where PyTorch has (r z n).
 # Source: torch 2.13, torch/nn/modules/rnn.py and activation.py.
@@ -50,11 +54,14 @@ class Broken:
         kind: Which kind of mistake.
         what: The tensors concerned, one line.
         changes: State-dict name to its wrong value, computed when it is needed.
+        instead: What must be seen where these make no difference, because the model treats both
+            tensors alike (two biases whose layers are added up); empty where nothing is.
     """
 
     kind: str
     what: str
-    changes: Mapping[str, Callable[[Read], Array]]
+    changes: Changes
+    instead: Changes = field(default_factory=dict)
 
 
 def broken_plans(
@@ -67,6 +74,9 @@ def broken_plans(
         shapes: State-dict name to shape, floating-point tensors only.
         plan: Keras to PyTorch, where there is one.
     """
+    if plan is not None:
+        fixed = {name for step in plan.steps for name in _fixed(step)}
+        shapes = {name: shape for name, shape in shapes.items() if name not in fixed}
     kinds: list[list[Broken]] = [
         list(_exchanged_norms(module, shapes)),
         list(_blocks(module, shapes)),
@@ -80,7 +90,24 @@ def broken_plans(
         chosen.setdefault(one.kind, []).append(one)
     rounds = range(_PER_KIND)
     ordered = [found[turn] for turn in rounds for found in chosen.values() if len(found) > turn]
-    return ordered[:MAX_CONTROLS]
+    return ordered[:MAX_CONTROLS] or list(_first_and_last(list(_rows(shapes))))
+
+
+def _fixed(step: Step) -> tuple[str, ...]:
+    """Return the targets that hold zeros whatever the source holds: no plan can exchange them."""
+    return step.targets[1:] if isinstance(step.operation, SplitSum) else ()
+
+
+def _rows(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Broken]:
+    """Yield tensors whose rows stand one further: for models in which nothing else can go wrong."""
+    for name, shape in shapes.items():
+        if shape and shape[0] > 1:
+            change = {name: partial(_one_further, name)}
+            yield Broken("rows", f"rows of '{name}' one further", change)
+
+
+def _one_further(name: str, read: Read) -> Array:
+    return np.roll(read(name), 1, axis=0)
 
 
 def _first_and_last(found: Sequence[Broken]) -> Iterator[Broken]:
@@ -94,7 +121,8 @@ def _first_and_last(found: Sequence[Broken]) -> Iterator[Broken]:
 
 def _exchange(kind: str, one: str, two: str) -> Broken:
     changes = {one: lambda read: read(two), two: lambda read: read(one)}
-    return Broken(kind, f"'{one}' and '{two}' exchanged", changes)
+    instead = {one: changes[one]} if kind.startswith("swapped") else {}
+    return Broken(kind, f"'{one}' and '{two}' exchanged", changes, instead)
 
 
 def _exchanged_norms(module: Any, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Broken]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,10 @@ from converter.validation.causes import (
     recurrent,
 )
 from converter.validation.causes.trial import Suspect, Trial
+from converter.validation.compensating import Compensation
 from converter.validation.findings import Finding
 from converter.validation.keras_trace import KerasTrace, as_array
-from converter.validation.localising import Place, fit_output, shaped
+from converter.validation.localising import Place, fit_output, shaped, unflattened
 from converter.validation.pairing import Pair
 from converter.validation.report import SMALLEST_FLOOR
 from converter.validation.segments import Segment
@@ -64,10 +66,18 @@ def floor_of(place: Place) -> float:
     return max(min(own, 1e-6), SMALLEST_FLOOR)
 
 
+def differs(place: Place) -> bool:
+    """Whether a place differs by more than rounding."""
+    if not place.error > FAULTY_FLOORS * SMALLEST_FLOOR:
+        return False
+    return place.error > FAULTY_FLOORS * floor_of(place)
+
+
 def explain(
     places: Sequence[Place],
     trace: KerasTrace,
     planned: Callable[[Pair], Mapping[str, Array]],
+    compensation: Compensation,
 ) -> tuple[Finding, ...]:
     """Return a finding for each place that differs, in PyTorch's order.
 
@@ -75,6 +85,7 @@ def explain(
         places: What :func:`converter.validation.localising.run_on_keras_values` gave.
         trace: What Keras did.
         planned: Gives a pair's tensors as the plan has them, by their names in the module.
+        compensation: Takes the weights that make up for what is found.
     """
     ran = {id(one.pair.layer) for one in places if one.pair is not None}
     findings: list[Finding] = []
@@ -84,11 +95,11 @@ def explain(
         floor = floor_of(place) if place.error > FAULTY_FLOORS * SMALLEST_FLOOR else SMALLEST_FLOOR
         is_faulty = place.error > FAULTY_FLOORS * floor
         if is_faulty and not place.is_segment:
-            findings.append(_module(place, trace, planned, floor))
+            findings.append(_module(place, trace, planned, floor, compensation))
         elif is_faulty:
             segment = Segment(place, trace, ran, places)
             if segment.is_faulty(FAULTY_FLOORS * floor):
-                found, mark = segment.finding(previous, floor)
+                found, mark = segment.finding(previous, floor, compensation)
                 findings += [found] if mark not in seen else []
                 seen.add(mark)
         if place.pair is not None and not place.is_segment:
@@ -101,11 +112,13 @@ def _module(
     trace: KerasTrace,
     planned: Callable[[Pair], Mapping[str, Array]],
     floor: float,
+    compensation: Compensation,
 ) -> Finding:
     pair, event = place.pair, place.event
     if pair is None or event is None:
         raise ValueError("a module's place has a pair")
-    before = list(shaped(event.inputs[0], trace))
+    before: list[Any] = list(shaped(event.inputs[0], trace))
+    before += unflattened(event.inputs[0], as_array(event.inputs[0]), trace)
     shape = tuple(before[0].shape[1:]) if before else ()
     suspect = Suspect(
         pair.layer,
@@ -117,16 +130,23 @@ def _module(
         shape,
         place.exact,
     )
-    expected = as_array(event.result)
+    made = as_array(event.result)
+    expected = made, unflattened(event.result, made, trace)
     weighing = Weighing(place.error, floor)
     precisely = precision.compute(suspect, pair.module, place.error)
     left = _attempt(weighing, precisely, pair.module, expected)
     # A module that is right when it computes in float64 has no other fault; a hypothesis that
     # computes it by other code would seem to repair it.
+    tried: dict[str, Trial] = {}
     if left > weighing.limit:
         for trial in _trials(suspect, pair.module):
+            tried[Outcome(trial.cause, 0.0, trial.detail).key] = trial
             _attempt(weighing, trial, pair.module, expected)
-    return weighing.finding(pair.path, pair.name, f"'{pair.path}'")
+    found = weighing.finding(pair.path, pair.name, f"'{pair.path}'")
+    best = next(iter(weighing.explaining()), None)
+    if best is not None and best.key in tried:
+        compensation.add_trial(pair, tried[best.key])
+    return replace(found, is_compensated=compensation.knows(pair, found.cause))
 
 
 def _trials(suspect: Suspect, module: Any) -> Iterator[Trial]:
@@ -139,7 +159,9 @@ def _trials(suspect: Suspect, module: Any) -> Iterator[Trial]:
     yield from precision.trials(suspect, module)
 
 
-def _attempt(weighing: Weighing, trial: Trial, module: Any, expected: Array) -> float:
+def _attempt(
+    weighing: Weighing, trial: Trial, module: Any, expected: tuple[Array, Sequence[Array]]
+) -> float:
     import torch
 
     def error() -> float:
@@ -148,7 +170,8 @@ def _attempt(weighing: Weighing, trial: Trial, module: Any, expected: Array) -> 
             made = _first(trial.run(other))
         if made is None:
             return math.inf
-        return fit_output(expected, np.array(to_array(made, "an output"))).error
+        array = np.array(to_array(made, "an output"))
+        return fit_output(expected[0], array, expected[1]).error
 
     return weighing.attempt(Outcome(trial.cause, 0.0, trial.detail), error)
 

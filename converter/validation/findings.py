@@ -23,6 +23,8 @@ class Finding:
         fix: The code or option that repairs it, or empty.
         untried: Hypotheses that could not be tried because of a mistake in this package, as
             sentences; they are not refuted.
+        is_compensated: Whether ``--repair`` knows weights with which the module as it is gives what
+            Keras gives.
     """
 
     layer: str
@@ -35,6 +37,7 @@ class Finding:
     by_weights: bool = False
     fix: str = ""
     untried: tuple[str, ...] = ()
+    is_compensated: bool = False
 
     def lines(self) -> list[str]:
         """Return the finding as lines of text: what is wrong, the evidence, the repair."""
@@ -48,6 +51,8 @@ class Finding:
         if self.fix:
             can = "other weights can repair it" if self.by_weights else "weights cannot repair it"
             lines.append(f"  {can}: {self.fix}")
+        if self.is_compensated:
+            lines.append("  --repair OUT writes a checkpoint that compensates it")
         lines += [f"  {one}" for one in self.untried]
         return lines
 

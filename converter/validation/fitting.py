@@ -75,6 +75,8 @@ def forms(
 def _moved(array: Array) -> Iterator[tuple[str, Array]]:
     if array.ndim >= 3:
         yield "channels first", np.moveaxis(array, -1, 1)
+    if array.ndim >= 4:
+        yield "time, channels", np.moveaxis(array, -1, 2)
     yield "same", array
     if array.ndim == 3:
         yield "time first", np.moveaxis(array, 0, 1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,7 +58,10 @@ class Place:
 
 
 def run_on_keras_values(
-    run: Callable[[], dict[str, Array]], pairs: Sequence[Pair], trace: KerasTrace
+    run: Callable[[], dict[str, Array]],
+    pairs: Sequence[Pair],
+    trace: KerasTrace,
+    spared: Container[int] = (),
 ) -> tuple[list[Place], dict[str, Array]]:
     """Run the PyTorch module once; return every place in its order, and its outputs.
 
@@ -66,8 +69,9 @@ def run_on_keras_values(
         run: Runs the module and returns its outputs by name.
         pairs: Layers and modules.
         trace: What Keras did on the same inputs.
+        spared: Places by their position, at which PyTorch goes on with its own value.
     """
-    places: list[Place] = []
+    places = _Places(spared)
     with contextlib.ExitStack() as stack:
         for pair in pairs:
             watch = _Watch(pair, trace, places)
@@ -107,10 +111,23 @@ def run_freely(run: Callable[[], Any], pairs: Sequence[Pair], trace: KerasTrace)
     return errors
 
 
+class _Places(list[Place]):
+    """The places in their order; some of them keep PyTorch's own value."""
+
+    def __init__(self, spared: Container[int]) -> None:
+        super().__init__()
+        self._spared = spared
+
+    def add(self, place: Place) -> bool:
+        """Add a place; say whether PyTorch goes on with its own value there."""
+        self.append(place)
+        return len(self) - 1 in self._spared
+
+
 class _Watch:
     """The hooks of one module."""
 
-    def __init__(self, pair: Pair, trace: KerasTrace, places: list[Place]) -> None:
+    def __init__(self, pair: Pair, trace: KerasTrace, places: _Places) -> None:
         self._pair = pair
         self._trace = trace
         self._places = places
@@ -138,7 +155,8 @@ class _Watch:
         found = np.array(to_array(value, "an input"))
         best = fit_input(event, tensor, found, self._trace)
         place = Place(event, self._pair, tensor, found, best.array, best.error, is_segment=True)
-        self._places.append(place)
+        if self._places.add(place):
+            return value
         return from_array(np.ascontiguousarray(best.array))
 
     def after(self, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
@@ -151,7 +169,7 @@ class _Watch:
             return None
         found = np.array(to_array(first, "an output"))
         expected = as_array(event.result)
-        best = fit_output(expected, found)
+        best = fit_output(expected, found, unflattened(event.result, expected, self._trace))
         given = tuple(one.clone() if is_tensor(one) else one for one in args)
         place = Place(
             event,
@@ -165,7 +183,8 @@ class _Watch:
             kwargs=kwargs,
             exact=tuple(self._exact.get(index, one) for index, one in enumerate(given)),
         )
-        self._places.append(place)
+        if self._places.add(place):
+            return None
         new = best.array
         if new.shape != found.shape or self._has_other_steps(event.layer):
             new = np.moveaxis(expected, -1, 1) if expected.ndim >= 3 else expected
@@ -225,7 +244,9 @@ def fit_input(
         value: What to take in the place of a tensor; itself by default.
     """
     array = as_array(value(tensor))
-    best = fit(array, found.shape, found, [as_array(value(one)) for one in shaped(tensor, trace)])
+    before = [as_array(value(one)) for one in shaped(tensor, trace)]
+    before += unflattened(tensor, array, trace)
+    best = fit(array, found.shape, found, before)
     if getattr(event.layer, "go_backwards", False) and array.ndim == 3:
         # PyTorch's recurrent modules only run forwards: the model gives them the sequence reversed.
         turned = fit(array[:, ::-1], found.shape, found)
@@ -248,6 +269,23 @@ def shaped(tensor: Any, trace: KerasTrace) -> Iterator[Any]:
         event = trace.made_by(event.inputs[0])
 
 
+def unflattened(tensor: Any, array: Array, trace: KerasTrace) -> list[Array]:
+    """Return the values of a flat tensor in the shape that they had before they were flattened.
+
+    A BatchNorm, an activation or a Dropout behind a Flatten keeps the order of the features.
+    """
+    shape = tuple(tensor.shape)
+    event = trace.made_by(tensor)
+    while event is not None and len(event.inputs) == 1:
+        before = tuple(event.inputs[0].shape)
+        if type(event.layer).__name__ in ("Flatten", "Reshape"):
+            return [array.reshape(-1, *before[1:])] if len(shape) == 2 < len(before) else []
+        if before != shape:
+            return []
+        event = trace.made_by(event.inputs[0])
+    return []
+
+
 def pad_as_keras(layer: Any, array: Array) -> Array:
     """Return an array with the zeros that the layer's own padding adds, channels last."""
     kernel = getattr(layer, "kernel_size", None) or layer.pool_size
@@ -261,13 +299,18 @@ def pad_as_keras(layer: Any, array: Array) -> Array:
     return np.pad(array, [(0, 0), *pads, (0, 0)])
 
 
-def fit_output(keras: Array, found: Array) -> Fit:
+def fit_output(keras: Array, found: Array, before: Sequence[Array] = ()) -> Fit:
     """Return the form of a Keras output nearest to what a module returned.
 
     A sequence of which Keras keeps the last step, and an image of which the model still has to cut
     off an edge, are returned whole, with Keras' values where they belong.
+
+    Args:
+        keras: The Keras output.
+        found: What the module returned.
+        before: The same before it was flattened, see :func:`unflattened`.
     """
-    best = fit(keras, found.shape, found)
+    best = fit(keras, found.shape, found, before)
     if best.form:
         return best
     for index in _parts(keras, found):

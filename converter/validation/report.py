@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from converter.tensors.dtype import Array
 from converter.validation import telling
 from converter.validation.findings import Finding, LayerError
 from converter.validation.outcomes import Control, Histogram, Level, LevelName, Verdict
@@ -122,6 +123,8 @@ class Report:
         levels: All levels, with what they found or why they were not run.
         controls: The comparisons that had to fail.
         histogram: The values of the worst output or tensor, where there is one.
+        changes: PyTorch name to the value that makes up for the findings that are compensated; not
+            part of :meth:`to_json`.
     """
 
     level: LevelName
@@ -134,6 +137,7 @@ class Report:
     levels: tuple[Level, ...] = ()
     controls: tuple[Control, ...] = ()
     histogram: Histogram | None = None
+    changes: Mapping[str, Array] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def verdict(self) -> Verdict:

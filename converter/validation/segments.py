@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from converter.tensors.dtype import Array
 from converter.validation.causes.between import boundary, variants
 from converter.validation.causes.precision import half_of
+from converter.validation.compensating import Compensation
 from converter.validation.findings import Finding
 from converter.validation.fitting import distance
 from converter.validation.keras_trace import Event, KerasTrace, as_array
@@ -40,6 +42,7 @@ class Segment:
     ) -> None:
         self._place = place
         self._whole = {id(one.target): one.found for one in places if not one.is_segment}
+        self._pairs = [one.pair for one in places if one.pair is not None]
         self._trace = trace
         self._chain: list[Event] = []
         self._edges: list[Any] = []
@@ -76,12 +79,15 @@ class Segment:
             changed = self._with_target_rounded(changed, self._place.found.dtype)
         return self._fit(changed) > limit
 
-    def finding(self, previous: str, floor: float) -> tuple[Finding, tuple[Any, ...]]:
+    def finding(
+        self, previous: str, floor: float, compensation: Compensation
+    ) -> tuple[Finding, tuple[Any, ...]]:
         """Return the finding, and what tells whether another segment found the same.
 
         Args:
             previous: Path of the layer before it.
             floor: Its noise floor.
+            compensation: Takes the weights that make up for it.
         """
         weighing = Weighing(self._place.error, floor)
         where: dict[str, Any] = {}
@@ -104,8 +110,19 @@ class Segment:
         if best is not None and best.place:
             name, place = best.place, f"{place}, at '{best.place}'"
         found = weighing.finding(name, pair.name if pair is not None else "", place)
+        if best is not None and self._compensate(best, where.get(best.key), compensation):
+            found = replace(found, is_compensated=True, by_weights=True)
         origin = where.get(best.key, self._place.target) if best else self._place.target
         return found, (found.cause, best.detail if best else "", id(origin))
+
+    def _compensate(self, best: Outcome, origin: Any, compensation: Compensation) -> bool:
+        """Say whether weights of the module before it, or after it, make up for it."""
+        if best.cause == "channel_order" and self._place.pair is not None:
+            return compensation.add_channels(self._place.pair)
+        if not isinstance(origin, Event) or not origin.is_activation:
+            return False
+        pair = next((one for one in self._pairs if one.layer is origin.layer), None)
+        return pair is not None and compensation.add_hard_sigmoid(pair, origin.call, best.detail)
 
     def _at(self, edge: Any) -> list[tuple[Outcome, Callable[[Array], Array]]]:
         """Return what may have been done to the value at the start."""

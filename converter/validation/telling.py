@@ -113,9 +113,11 @@ def times(ratio: float | None) -> str:
     """Return a number of noise floors.
 
     Examples:
-        >>> times(1.72), times(48231.0)
-        ('1.7x', '5e+04x')
+        >>> times(1.72), times(48231.0), times(math.inf)
+        ('1.7x', '5e+04x', 'infinite')
     """
+    if ratio is not None and math.isinf(ratio):
+        return "infinite"
     return f"{ratio:.1f}x" if ratio is not None and ratio < 1e4 else f"{ratio:.0e}x"
 
 

@@ -83,6 +83,7 @@ def compare_sides(
         _settings(keras.facts.versions, options, found),
         findings=explained.findings,
         trace=explained.trace,
+        changes=explained.changes,
         controls=found.controls,
         histogram=found.histogram,
     )

@@ -1,24 +1,20 @@
-"""The bench of planted faults: where and why is found; nothing is found in right pairs."""
+"""The bench of planted faults: where and why is found."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fault_pairs import PAIRS, Pair, build
-from support.faults import FAULTS as FIRST_FAULTS
+from support.bench import FAULTS
+from support.fault_pairs import Pair, build
+from support.fault_table import RESULTS, FaultRow, add, fault_row, parse, stable
 from support.faults import Fault
-from support.faults_branches import BRANCH_FAULTS
-from support.faults_sequences import SEQUENCE_FAULTS
 
 from converter.validation.causes.table import CAUSES
 from converter.validation.causes_of import find_causes
 from converter.validation.findings import Finding
 
 pytestmark = pytest.mark.frameworks
-FAULTS = FIRST_FAULTS + BRANCH_FAULTS + SEQUENCE_FAULTS
-RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
 def findings(pair: Pair) -> tuple[Finding, ...]:
@@ -27,21 +23,21 @@ def findings(pair: Pair) -> tuple[Finding, ...]:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=[fault[0] for fault in FAULTS])
-def test_a_planted_fault_is_named_with_its_place_and_cause(fault: Fault) -> None:
+def test_a_planted_fault_is_named_with_its_place_and_cause(
+    fault: Fault, request: pytest.FixtureRequest
+) -> None:
     _, name, plant, place, cause = fault
     pair = build(name)
     plant(pair.module)
     found = findings(pair)
+    add(request.node, fault_row(fault, found))
     assert ", ".join(one.layer for one in found) == place
     assert ", ".join(one.cause for one in found) == cause
-    assert all(one.by_weights == CAUSES[one.cause].by_weights for one in found)
+    # A compensation may need more than the cause tells: which of two hard sigmoids it is.
+    can = [CAUSES[one.cause].by_weights or one.is_compensated for one in found]
+    assert [one.by_weights for one in found] == can
     assert all(one.fix and one.error > one.floor for one in found)
     assert [told for one in found for told in one.untried] == []
-
-
-@pytest.mark.parametrize("name", PAIRS)
-def test_nothing_is_found_in_a_right_pair(name: str) -> None:
-    assert findings(build(name)) == ()
 
 
 @pytest.mark.parametrize("scale", [1.0, 400.0])
@@ -81,7 +77,7 @@ def test_a_finding_is_a_sentence_with_numbers() -> None:
     assert found.sentence.endswith(" is left when it is undone).")
 
 
-def test_the_table_of_results_lists_every_fault() -> None:
-    lines = RESULTS.read_text(encoding="utf-8").splitlines()
-    rows = [f"| {i} | {pair} | {place} | {cause} |" for i, pair, _, place, cause in FAULTS]
-    assert [line for line in lines if line.startswith("| ")][1:] == rows
+def test_the_committed_table_has_every_fault() -> None:
+    rows = parse(RESULTS.read_text(encoding="utf-8"), FaultRow)
+    wanted = [(name, pair, place, cause, "right") for name, pair, _, place, cause in FAULTS]
+    assert [stable(row) for row in rows] == wanted

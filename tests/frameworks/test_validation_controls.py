@@ -72,6 +72,75 @@ def test_their_number_is_bounded_however_deep_the_model_is() -> None:
     assert any("'89." in one.what for one in found)  # late layers as well as early ones
 
 
+def test_a_model_without_equal_shapes_has_rows_one_further() -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.Linear(5, 2))
+    found, view = tried(module)
+    assert list(found) == ["rows"]
+    (change,) = found["rows"].changes.values()
+    assert np.array_equal(change(view.read), view.read("1.bias")[[1, 0]])
+
+
+class Residual(torch.nn.Module):
+    """Two convolutions that are added up: exchanging their biases is no mistake."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = torch.nn.Linear(5, 4)
+        self.two = torch.nn.Linear(3, 4)
+
+    def forward(self, first: Any, second: Any) -> Any:
+        return torch.tanh(self.one(first) + self.two(second))
+
+
+def residual() -> Any:
+    layers = keras.layers
+    inputs = [keras.Input((5,), name="first"), keras.Input((3,), name="second")]
+    parts = [layers.Dense(4, name=n)(x) for n, x in zip(("one", "two"), inputs, strict=True)]
+    return keras.Model(inputs, layers.Activation("tanh")(layers.Add()(parts)))
+
+
+def test_what_the_model_treats_alike_is_no_weakness_of_the_inputs() -> None:
+    model, module = randomise(residual()), Residual()
+    module.load_state_dict(converter.plan(model).state_dict())
+    report = converter.validate(model, module)
+    (control,) = report.controls
+    assert control.what == "'one.bias' and 'two.bias' exchanged"
+    assert control.note.startswith("the model treats both alike")
+    assert (control.is_detected, report.verdict) == (True, "pass")
+    assert control.floors > 1e4
+
+
+def test_equal_biases_of_layers_that_are_added_up_prove_nothing() -> None:
+    model, module = residual(), Residual()  # fresh: both biases are zero
+    module.load_state_dict(converter.plan(model).state_dict())
+    report = converter.validate(model, module)
+    (control,) = report.controls
+    assert control.note == "it changes nothing: both hold equal values"
+    assert (control.is_detected, report.verdict) == (False, "warn")
+
+
+def test_what_a_plan_fills_with_zeros_is_not_exchanged() -> None:
+    layers = keras.layers
+    steps = keras.Input((6, 5))
+    x = layers.LSTM(5, return_sequences=True, name="a")(steps)
+    model = randomise(keras.Model(steps, layers.LSTM(5, return_sequences=True, name="b")(x)))
+
+    class Twin(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = (torch.nn.LSTM(5, 5, batch_first=True) for _ in range(2))
+
+        def forward(self, x: Any) -> Any:
+            return self.b(self.a(x)[0])[0]
+
+    module = Twin()
+    module.load_state_dict(converter.plan(model).state_dict())
+    report = converter.validate(model, module)
+    assert report.verdict == "pass", report.lines()
+    assert len(report.controls) > 4
+    assert not any("bias_hh" in one.what for one in report.controls if one.kind != "gates")
+
+
 def test_the_module_is_as_before_afterwards() -> None:
     model = keras_network()
     module = twin(model)

@@ -67,6 +67,20 @@ def test_sections_without_content_are_left_out() -> None:
     assert "<svg" not in text
 
 
+def test_what_was_not_measured_has_no_column() -> None:
+    found = report()
+    assert ">accumulated</th>" in page(found)
+    trace = tuple(replace(one, accumulated_error=None) for one in found.trace)
+    assert ">accumulated</th>" not in page(replace(found, trace=trace))
+
+
+def test_a_repair_that_weights_can_make_is_offered() -> None:
+    found = report()
+    assert "--repair OUT" not in page(found)
+    finding = replace(found.findings[0], is_compensated=True)
+    assert "<code>--repair OUT</code> writes them" in page(replace(found, findings=(finding,)))
+
+
 def test_names_are_never_markup() -> None:
     text = page(report("<script>alert(1)</script>"))
     assert "<script" not in text

@@ -5,10 +5,13 @@ The files are not part of this repository; the tests run where the folder is the
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from support.tensor_files import SHARED
 
 import converter
@@ -68,30 +71,69 @@ def test_arrays_without_names_are_no_side_of_a_comparison() -> None:
         )
 
 
-def test_keras_volumes_and_their_graph() -> None:
-    report = converter.validate(
-        SHARED / "brainchop-model11ae.h5",
-        SHARED / "brainchop-model11ae.onnx",
-        mapping=mapping("mesh", MESH),
-    )
-    assert (report.verdict, report.compared) == ("pass", 18)
+HLS = ("1layer", "3layer", "dense_16x100x100x100x100x100x5")
+# What SOURCES.md lists as equal, with the number of tensors compared; two need more than one call.
+TRUE = {
+    "D3": ("brainchop-model11ae.h5", "brainchop-model11ae.onnx", 18),
+    "F3": (f"hls4ml-KERAS_{HLS[1]}.weights.legacy.h5", f"hls4ml-KERAS_{HLS[1]}.onnx", 8),
+    "F4": (f"hls4ml-KERAS_{HLS[0]}.weights.legacy.h5", f"hls4ml-KERAS_{HLS[0]}.onnx", 4),
+    "F5": (f"hls4ml-KERAS_{HLS[2]}.weights.legacy.h5", f"hls4ml-KERAS_{HLS[2]}.onnx", 12),
+    "H2": ("ultralight-slim-320.pth", "ultralight-slim-320.onnx", 184),
+}
+ELSEWHERE = {
+    "E-pnet": "test_keras_weights_and_their_pytorch_twin",
+    "J2": "test_kernels_of_theano_and_of_tensorflow",
+}
+# File to the test that refuses it; the other half of the last is not in the folder.
+NEGATIVE = {
+    "dl4j-mtcnn-12net.h5": "test_another_training_of_the_same_network_is_refused_for_its_values",
+    "burn-mnist.pt": "test_weights_of_another_training_are_refused",
+    "silero_vad_16k.safetensors": "test_a_file_is_refused_when_one_of_its_tensors_is_of_another",
+}
 
 
-@pytest.mark.parametrize(
-    ("name", "count"),
-    [("1layer", 4), ("3layer", 8), ("dense_16x100x100x100x100x100x5", 12)],
-)
-def test_keras_weights_with_their_architecture_and_their_graph(name: str, count: int) -> None:
-    files = SHARED / f"hls4ml-KERAS_{name}.weights.legacy.h5", SHARED / f"hls4ml-KERAS_{name}.onnx"
-    report = converter.validate(*files, architecture=SHARED / f"hls4ml-KERAS_{name}.json")
-    assert (report.verdict, report.compared) == ("pass", count)
+@pytest.mark.parametrize("name", TRUE)
+def test_a_true_pair_validates(name: str) -> None:
+    first, second, count = TRUE[name]
+    further: dict[str, Any] = {"mapping": mapping("mesh", MESH)} if name == "D3" else {}
+    if first.startswith("hls4ml"):
+        further = {"architecture": SHARED / first.replace(".weights.legacy.h5", ".json")}
+    report = converter.validate(SHARED / first, SHARED / second, **further)
+    assert (report.level, report.verdict, report.compared) == ("values", "pass", count)
+    assert report.rows == ()
 
 
-def test_pytorch_and_its_graph() -> None:
-    report = converter.validate(
-        SHARED / "ultralight-slim-320.pth", SHARED / "ultralight-slim-320.onnx"
-    )
-    assert (report.verdict, report.compared) == ("pass", 184)
+def test_every_pair_of_the_list_is_compared_here() -> None:
+    text = (SHARED / "SOURCES.md").read_text(encoding="utf-8")
+    listed = text.partition("## Ground-truth pairs")[2].partition("## Where")[0]
+    rows = [line.split("|")[1:4] for line in listed.splitlines() if line.startswith("| ")][2:]
+    pairs = {one[0].strip(): re.findall("`([^`]+)`", one[2]) for one in rows}
+    assert set(pairs) == set(TRUE) | set(ELSEWHERE)
+    for name, (first, second, _) in TRUE.items():
+        assert {first, second} <= set(pairs[name])
+    negative = listed.partition("Negative pairs")[2]
+    assert set(re.findall("`([^`]+)`: NOT", negative)) == set(NEGATIVE)
+    assert {*ELSEWHERE.values(), *NEGATIVE.values()} <= set(globals())
+
+
+def test_a_file_is_refused_when_one_of_its_tensors_is_of_another(tmp_path: Path) -> None:
+    """The other half of Silero is not here: all but the STFT basis is put in another order."""
+    name = SHARED / "silero_vad_16k.safetensors"
+    with converter.open(name) as source:
+        arrays = {one: np.array(source.read(one)) for one in source.manifest.tensors}
+    random = np.random.default_rng(0)
+    other = {
+        key: random.permutation(array.ravel()).reshape(array.shape)
+        for key, array in arrays.items()
+        if array.size > 1 and not key.startswith("stft")
+    }
+    save_file({**arrays, **other}, tmp_path / "other.safetensors")
+    report = converter.validate(name, tmp_path / "other.safetensors")
+    found = {one.name: one.status for one in report.levels}
+    assert (report.verdict, found["structure"], found["values"]) == ("fail", "pass", "fail")
+    same = {"stft_conv.weight", "final_conv.bias"}
+    assert {row.name for row in report.rows} == set(arrays) - same
+    assert all("differ in bits" in row.note for row in report.rows)
 
 
 def test_kernels_of_theano_and_of_tensorflow() -> None:

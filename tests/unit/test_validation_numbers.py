@@ -133,7 +133,7 @@ def test_report_as_text_and_as_json() -> None:
         "fail: 2 outputs compared, 1 fail",
         "  pass  probs / output  3x10  relative L2 2.00e-07  floor 1.00e-07  2.0x floor"
         "  largest 1.00e-06 at [2, 1]",
-        "  fail  aux  3  relative L2 inf  floor 1.00e-07  infx floor  largest nan at [0]",
+        "  fail  aux  3  relative L2 inf  floor 1.00e-07  infinite floor  largest nan at [0]",
         "  note  Careful.",
     ]
     plain = json.loads(json.dumps(report.to_json(), allow_nan=False))
