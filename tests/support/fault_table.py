@@ -129,6 +129,8 @@ def document(rows: Sequence[Row]) -> str:
         "right pair of models; layer and cause are what is found, with the relative L2 error of",
         "that layer on Keras' own input, its noise floor, and the error left when the cause",
         f"is undone. {right} of {len(faults)} are named right, {len(causes)} causes among them.",
+        "TF32 is emulated by rounding the factors of products to 10 bits: no machine with tensor",
+        "cores was there.",
         "",
         *table(faults),
         "",
