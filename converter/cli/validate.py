@@ -76,16 +76,21 @@ def validate(
             keras_python=keras_python,
             explain=not no_explain,
         )
-        found = repaired.report
-        if repair is not None:
-            _print_repair(repaired, json=json)
-        if json or report is not None:
-            found = _recorded(found, *repaired.sides, told=repaired.told())
-        if report is not None:
-            _write_page(found, report)
-        _print(found, json=json)
-        if not found.passed:
+        _tell(repaired, page=report, is_asked=repair is not None, json=json)
+        if not repaired.report.passed:
             raise typer.Exit(DIFFERENT)
+
+
+def _tell(repaired: Repaired, *, page: Path | None, is_asked: bool, json: bool) -> None:
+    """Print what was found, and write the page."""
+    found = repaired.report
+    if is_asked:
+        _print_repair(repaired, json=json)
+    if json or page is not None:
+        found = _recorded(found, *repaired.sides, told=repaired.told())
+    if page is not None:
+        _write_page(found, page)
+    _print(found, json=json)
 
 
 def _print_repair(repaired: Repaired, *, json: bool) -> None:
