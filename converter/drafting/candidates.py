@@ -57,11 +57,19 @@ class Fitter:
     Args:
         kinds: Every kind of the catalogue.
         usual: Layer path to what conversion by kind says of it.
+        classes: PyTorch module name to the name of its class, where live modules tell.
     """
 
-    def __init__(self, kinds: Iterable[Kind], usual: Mapping[str, Usual]) -> None:
+    def __init__(
+        self,
+        kinds: Iterable[Kind],
+        usual: Mapping[str, Usual],
+        classes: Mapping[str, str] | None = None,
+    ) -> None:
         self._kinds = tuple(kind for kind in kinds if kind.slots)
         self._usual = usual
+        self._classes = classes or {}
+        self._special = {kind.torch for kind in self._kinds if _is_special(kind.torch)}
         self._fits: dict[tuple[str, _Form, _Form, tuple[tuple[str, int], ...]], bool] = {}
 
     def candidates(self, unit: Unit, places: Iterable[Place]) -> Iterator[Candidate]:
@@ -90,12 +98,30 @@ class Fitter:
         return found
 
     def _fit(self, kind: Kind, unit: Unit, place: Place, sizes: Mapping[str, int]) -> bool:
-        if not _has_all(kind, place):
+        if not _has_all(kind, place) or not self._is_of_class(kind, place):
             return False
         key = (kind.name, _form(unit.tensors), _form(place.tensors), tuple(sizes.items()))
         if key not in self._fits:
             self._fits[key] = _fits(kind, unit.tensors, place.tensors, sizes)
         return self._fits[key]
+
+    def _is_of_class(self, kind: Kind, place: Place) -> bool:
+        """Whether the class of a live module does not speak against a kind.
+
+        Shapes do not tell the two linear layers of transformers and PyTorch apart where they are
+        square: one keeps the axes of Keras, the other exchanges them.
+        """
+        name = self._classes.get(place.module)
+        if name is None or not kind.torch:
+            return True
+        if name in self._special:
+            return kind.torch == name
+        return not (_is_special(kind.torch) and name.startswith("torch.nn."))
+
+
+def _is_special(name: str) -> bool:
+    """Whether a class is one of a library, and none of PyTorch itself."""
+    return bool(name) and not name.startswith("torch.nn.") and "{" not in name
 
 
 def _form(tensors: Mapping[str, TensorSpec]) -> _Form:

@@ -134,11 +134,13 @@ class Wishes:
         heading: What stands around the rows.
         hints: What belongs together.
         compare_values: Whether both sides may hold the same weights.
+        classes: PyTorch module name to the name of its class, where live modules tell.
     """
 
     heading: Heading
     hints: Sequence[Hint] = ()
     compare_values: bool = False
+    classes: Dict[str, str] = field(default_factory=dict)
 
 
 class Drafter:
@@ -166,7 +168,7 @@ class Drafter:
         }
         self._wishes = wishes
         self._units = find_units(first, second, kinds, is_ordered=torch.format not in _UNORDERED)
-        self._chosen, found = choose_units(self._units, Fitter(kinds, usual))
+        self._chosen, found = choose_units(self._units, Fitter(kinds, usual, wishes.classes))
         self._candidates = heeded(found, wishes.hints)
         self.evidence = self._weighed(self._candidates, None)
         if wishes.compare_values:

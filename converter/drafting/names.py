@@ -46,6 +46,8 @@ _SYNONYMS = (
     ("lstm", "rnn", "gru", "recurrent"),
     ("left", "a", "first"),
     ("right", "b", "second"),
+    ("mean", "mu"),
+    ("policy", "actor", "pi"),
 )
 _MEANING = {word: line[0] for line in _SYNONYMS for word in line}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from converter.drafting.activations import Recorded, record_keras
@@ -49,18 +49,27 @@ class Proof:
         runs: How often the PyTorch side was run to find out who is who.
         why_not: Why nothing was compared, or where the run could recognise no further module; empty
             otherwise.
+        layouts: Keras input to ``channels_last`` where PyTorch takes it as Keras does, though its
+            layers have another order of axes.
     """
 
     report: Report | None
     runs: int = 0
     why_not: str = ""
+    layouts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_proved(self) -> bool:
-        """Whether the outputs agree; a warning is not enough, and nor are inputs too weak."""
+        """Whether the outputs agree; a warning is not enough, and nor are inputs too weak.
+
+        What was exchanged on purpose and holds equal values (two biases that Keras does not have
+        are both zero) could not have been seen, and is no weakness.
+        """
         return (
             self.report is not None
-            and self.report.verdict == "pass"
+            and self.report.compared > 0
+            and all(row.verdict == "pass" for row in self.report.rows)
+            and all(level.status in ("pass", "not run") for level in self.report.levels)
             and all(one.is_detected or one.note for one in self.report.controls)
         )
 
@@ -81,6 +90,7 @@ class Bench:
     seed: int = 0
     budget: int = BUDGET
     _runs: int = 0
+    _layouts: Mapping[str, str] = field(default_factory=dict)
 
     def prove(self, draft: Draft, evidence: Evidence, redraft: Redraft) -> tuple[Draft, Proof]:
         """Prove a draft; where it fails, find out who is who and prove the better one.
@@ -91,13 +101,27 @@ class Bench:
             redraft: Makes a draft with what was found out.
         """
         with self._borrowed():
-            try:
-                proof = self._compared(draft)
-                if proof.is_proved:
-                    return draft, proof
-                return self._searched(draft, proof, evidence, redraft)
-            except ConverterError as error:
-                return draft, Proof(None, self._runs, error.summary)
+            why = ""
+            for layouts in self._layouts_to_try():
+                self._layouts = layouts
+                try:
+                    proof = self._compared(draft)
+                    if not proof.is_proved:
+                        draft, proof = self._searched(draft, proof, evidence, redraft)
+                    return draft, replace(proof, layouts=layouts)
+                except ConverterError as error:
+                    why = why or error.summary
+            return draft, Proof(None, self._runs, why)
+
+    def _layouts_to_try(self) -> Iterator[Mapping[str, str]]:
+        """Yield the layouts of the inputs: those of PyTorch's own layers, then Keras' own.
+
+        A module that raises with the first may move the axes itself.
+        """
+        yield {}
+        ranks = {one.name: len(one.shape) for one in facts_of(self.model).inputs}
+        if any(rank > 1 for rank in ranks.values()):
+            yield {name: "channels_last" for name, rank in ranks.items() if rank > 1}
 
     @contextlib.contextmanager
     def _borrowed(self) -> Iterator[None]:
@@ -119,7 +143,7 @@ class Bench:
         keras.load(values)
         plan = self._plan(draft.mapping)
         TorchModuleCheckpoint(self.module).load(to_arrays(plan, keras))
-        options = Options(seed=self.seed)
+        options = Options(seed=self.seed, layouts=self._layouts)
         report = compare_sides(LiveKeras(self.model), self.module, options=options, plan=plan)
         return Proof(report, self._runs)
 
@@ -185,7 +209,7 @@ class Bench:
         arrays = make_inputs(facts.inputs, seed=self.seed, batch=Options().batch)
         units = list({one.unit.path: one.unit for one in evidence.candidates}.values())
         recorded = record_keras(keras, units, arrays)
-        given = torch_inputs(arrays, facts, self.module, said=(), given_layouts={})
+        given = torch_inputs(arrays, facts, self.module, said=(), given_layouts=self._layouts)
         if draft.is_complete:  # for what is no module of its own: bare parameters
             write_tensors(self.module, to_arrays(self._plan(draft.mapping), keras))
         candidates = _likeliest_first(draft, evidence)

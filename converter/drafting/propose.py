@@ -24,6 +24,7 @@ from converter.formats.base import Checkpoint
 from converter.formats.registry import open_checkpoint
 from converter.live.factory import build, is_factory
 from converter.live.opening import open_live
+from converter.live.torch_module import module_classes
 from converter.tensors.manifest import Family
 from converter.validation.report import Row
 
@@ -107,7 +108,10 @@ def draft(
     if len(heading.factories) < 2:
         heading = replace(heading, factories={})
     wishes = Wishes(
-        heading, read_hints(hints), compare_values=first.has_values and second.has_values
+        heading,
+        read_hints(hints),
+        compare_values=first.has_values and second.has_values,
+        classes=module_classes(second.checkpoint),
     )
     drafter = Drafter(first.checkpoint, second.checkpoint, wishes)
     made = drafter.draft()

@@ -309,3 +309,19 @@ def _no_tensors(tensors: Mapping[str, Any], label: str) -> CheckpointError:
     facts = [("tensors under", ", ".join(repr(name) for name in inside))] if inside else []
     hint = f"open the inner dictionary: checkpoint[{inside[0]!r}]" if len(inside) == 1 else None
     return CheckpointError(f"cannot read {label}: it holds no tensor", facts=facts, hint=hint)
+
+
+def module_classes(checkpoint: Checkpoint) -> dict[str, str]:
+    """Return the class of each module by its name, as ``torch.nn.Linear``; nothing of a file.
+
+    Classes of PyTorch's own layers are named by where they are exported.
+    """
+    module = getattr(checkpoint, "module", None)
+    if module is None:
+        return {}
+    return {name: _public(type(one)) for name, one in module.named_modules()}
+
+
+def _public(found: type) -> str:
+    package = "torch.nn" if found.__module__.startswith("torch.nn.modules.") else found.__module__
+    return f"{package}.{found.__qualname__}"

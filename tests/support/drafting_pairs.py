@@ -21,19 +21,19 @@ class Pair:
     truth: dict[str, str]
 
 
-def _layers() -> Any:
+def layers() -> Any:
     from keras import layers
 
     return layers
 
 
-def _inputs(*shape: int, **further: Any) -> Any:
+def inputs(*shape: int, **further: Any) -> Any:
     import keras
 
     return keras.Input(shape, **further)
 
 
-def _model(inputs: Any, outputs: Any) -> Any:
+def model(inputs: Any, outputs: Any) -> Any:
     import keras
 
     return keras.Model(inputs, outputs)
@@ -43,8 +43,8 @@ def _model(inputs: Any, outputs: Any) -> Any:
 
 
 def branches() -> Any:
-    L = _layers()
-    x = image = _inputs(24, 18, 3)
+    L = layers()
+    x = image = inputs(24, 18, 3)
     x = L.Conv2D(8, 3, padding="same", activation="relu", name="stem")(x)
     a = L.Conv2D(6, 1, activation="relu", name="br_a")(x)
     b = L.Conv2D(6, 1, activation="relu", name="br_b1")(x)
@@ -53,7 +53,7 @@ def branches() -> Any:
     c = L.Conv2D(6, 3, padding="same", activation="relu", name="br_c2")(c)
     c = L.Conv2D(6, 3, padding="same", activation="relu", name="br_c3")(c)
     x = L.GlobalAveragePooling2D()(L.Concatenate()([a, b, c]))
-    return _model(image, L.Dense(5, name="out")(x))
+    return model(image, L.Dense(5, name="out")(x))
 
 
 class Branches(nn.Module):
@@ -76,8 +76,8 @@ class Branches(nn.Module):
 
 
 def encoder() -> Any:
-    L = _layers()
-    words = _inputs(9, dtype="int32")
+    L = layers()
+    words = inputs(9, dtype="int32")
     x = L.Embedding(23, 12, name="tokens")(words)
     for n in range(3):
         seen = L.MultiHeadAttention(3, 4, name=f"block_{n}_attention")(x, x)
@@ -85,7 +85,7 @@ def encoder() -> Any:
         y = L.Dense(20, activation="relu", name=f"block_{n}_up")(x)
         y = L.Dense(12, name=f"block_{n}_down")(y)
         x = L.LayerNormalization(epsilon=1e-5, name=f"block_{n}_norm2")(x + y)
-    return _model(words, L.Dense(4, name="classifier")(L.GlobalMaxPooling1D()(x)))
+    return model(words, L.Dense(4, name="classifier")(L.GlobalMaxPooling1D()(x)))
 
 
 class EncoderBlock(nn.Module):
@@ -118,12 +118,12 @@ class Encoder(nn.Module):
 
 
 def recurrent() -> Any:
-    L = _layers()
-    x = steps = _inputs(7, 5)
+    L = layers()
+    x = steps = inputs(7, 5)
     x = L.LSTM(6, return_sequences=True, name="first")(x)
     x = L.LSTM(6, return_sequences=True, name="second")(x)
     x = L.Bidirectional(L.GRU(4), name="both")(x)
-    return _model(steps, L.Dense(3, name="out")(x))
+    return model(steps, L.Dense(3, name="out")(x))
 
 
 class Recurrent(nn.Module):
@@ -140,14 +140,14 @@ class Recurrent(nn.Module):
 
 
 def classic() -> Any:
-    L = _layers()
-    x = image = _inputs(14, 10, 1)
+    L = layers()
+    x = image = inputs(14, 10, 1)
     for n, width in enumerate((4, 6), 1):
         x = L.Conv2D(width, 3, padding="same", use_bias=False, name=f"conv{n}")(x)
         x = L.BatchNormalization(epsilon=1e-5, name=f"bn{n}")(x)
         x = L.MaxPooling2D(2)(L.ReLU()(x))
     x = L.Dense(9, activation="relu", name="fc1")(L.Flatten()(x))
-    return _model(image, L.Dense(9, name="fc2")(x))
+    return model(image, L.Dense(9, name="fc2")(x))
 
 
 class Classic(nn.Module):
@@ -174,13 +174,13 @@ def classic_with_another_head() -> nn.Module:
 
 
 def towers() -> Any:
-    L = _layers()
-    one, two = _inputs(6, name="one"), _inputs(6, name="two")
+    L = layers()
+    one, two = inputs(6, name="one"), inputs(6, name="two")
     x, y = one, two
     for n in range(3):
         x = L.Dense(6, activation="tanh", name=f"left_{n}")(x)
         y = L.Dense(6, activation="tanh", name=f"right_{n}")(y)
-    return _model([one, two], L.Dense(2, name="joined")(L.Concatenate()([x, y])))
+    return model([one, two], L.Dense(2, name="joined")(L.Concatenate()([x, y])))
 
 
 class Towers(nn.Module):
