@@ -30,7 +30,10 @@ class Pair:
 
 
 def pair_layers(plan: Plan, model: Any, module: Any) -> list[Pair]:
-    """Return every layer and module that the steps of a plan pair, in the order of the plan."""
+    """Return every layer and module that the steps of a plan pair, in the order of the plan.
+
+    A module that holds those of other layers is left out.
+    """
     view = KerasModelCheckpoint(model)
     root = walk(model)
     modules = dict(module.named_modules())
@@ -49,7 +52,15 @@ def pair_layers(plan: Plan, model: Any, module: Any) -> list[Pair]:
             name = name.rpartition(".")[0]
         if layer is not None and name and layer is not model:
             pairs.append(Pair(path, name, layer, modules[name], tuple(targets[path])))
-    return pairs
+    return [one for one in pairs if not _holds_others(one, pairs)]
+
+
+def _holds_others(pair: Pair, pairs: list[Pair]) -> bool:
+    """Whether a module is a block that only owns the parameter of its layer (ConvNeXt's scales).
+
+    What such a block takes and gives is not what the layer takes and gives.
+    """
+    return any(one.name.startswith(f"{pair.name}.") for one in pairs)
 
 
 def _smallest(node: Node, wanted: set[int]) -> Any | None:

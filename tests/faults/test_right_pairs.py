@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from support.fault_table import RESULTS, RightRow, add, parse, stable
-from support.right_pairs import BENCH, RIGHT, WRITTEN, Right, judge
+from support.right_pairs import BENCH, RIGHT, UNLIKE, WRITTEN, Right, judge
 from support.scaffold_models import MODELS
 from support.scaffolding import scaffold_and_compare
 
@@ -162,3 +162,11 @@ def test_flattened_features_in_another_order_behind_a_dropout() -> None:
     module.out.weight.data = kernel.T.contiguous()  # (h w c) rows
     (found,) = found_in(model, module)
     assert (found.layer, found.cause) == ("out", "flatten_order")
+
+
+def test_a_model_that_normalises_inside_and_a_twin_that_does_not() -> None:
+    """All that is found is what is missing, although each block owns the parameter of a layer."""
+    found = judge(UNLIKE)
+    assert found.report.verdict == "fail"
+    assert found.causes == ("convnext_tiny_prestem_normalization: layer_missing",)
+    assert found.layers > 80

@@ -168,7 +168,7 @@ KNOWN = [
     Right(name, "keras.applications", lambda n=name: _scaffolded(lambda: _application(n)))
     for name in APPLICATIONS.split()
 ]
-KNOWN += [
-    Right(f"{name}, torchvision", "keras.applications", lambda n=name: _twin(n)) for name in TWINS
-]
+KNOWN.append(Right("DenseNet121, torchvision", "keras.applications", lambda: _twin("DenseNet121")))
+# Keras' ConvNeXt normalises its input inside; torchvision's takes it normalised.
+UNLIKE = Right("ConvNeXtTiny, torchvision", "keras.applications", lambda: _twin("ConvNeXtTiny"))
 RIGHT = [*BENCH, *WRITTEN, *KNOWN]
