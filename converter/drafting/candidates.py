@@ -6,7 +6,7 @@ repeat their layers, so the question is asked once for each form of layer and of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from converter.drafting.units import Place, Unit
@@ -71,13 +71,21 @@ class Fitter:
         self._classes = classes or {}
         self._special = {kind.torch for kind in self._kinds if _is_special(kind.torch)}
         self._fits: dict[tuple[str, _Form, _Form, tuple[tuple[str, int], ...]], bool] = {}
+        self._forms: dict[str, _Form] = {}
+        self._open: dict[str, frozenset[str]] = {}
 
-    def candidates(self, unit: Unit, places: Iterable[Place]) -> Iterator[Candidate]:
-        """Yield every candidate of a unit."""
-        chosen = self._chosen(unit)
+    def candidates(self, unit: Unit, places: Sequence[Place]) -> Iterator[Candidate]:
+        """Yield every candidate of a unit.
+
+        Args:
+            unit: The layer.
+            places: All places of the PyTorch side; the same ones at every call.
+        """
+        chosen = [(*one, self._places_of(one[0], places)) for one in self._chosen(unit)]
+        form = _form(unit.tensors)
         for place in places:
-            for kind, sizes, usual in chosen:
-                if self._fit(kind, unit, place, sizes):
+            for kind, sizes, usual, modules in chosen:
+                if place.module in modules and self._fit(kind, unit, form, place, sizes):
                     taken = frozenset(
                         spec.name for name, spec in place.tensors.items() if name in _own(kind)
                     )
@@ -97,10 +105,22 @@ class Fitter:
                 found.append((kind, {}, False))
         return found
 
-    def _fit(self, kind: Kind, unit: Unit, place: Place, sizes: Mapping[str, int]) -> bool:
-        if not _has_all(kind, place) or not self._is_of_class(kind, place):
-            return False
-        key = (kind.name, _form(unit.tensors), _form(place.tensors), tuple(sizes.items()))
+    def _places_of(self, kind: Kind, places: Sequence[Place]) -> frozenset[str]:
+        """Return the modules that have what a kind needs, whatever the layer is."""
+        if kind.name not in self._open:
+            self._open[kind.name] = frozenset(
+                place.module
+                for place in places
+                if _has_all(kind, place) and self._is_of_class(kind, place)
+            )
+        return self._open[kind.name]
+
+    def _fit(
+        self, kind: Kind, unit: Unit, form: _Form, place: Place, sizes: Mapping[str, int]
+    ) -> bool:
+        if place.module not in self._forms:
+            self._forms[place.module] = _form(place.tensors)
+        key = (kind.name, form, self._forms[place.module], tuple(sizes.items()))
         if key not in self._fits:
             self._fits[key] = _fits(kind, unit.tensors, place.tensors, sizes)
         return self._fits[key]

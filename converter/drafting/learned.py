@@ -11,13 +11,14 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from converter.mapping.template import skeleton
 
 _RUN = re.compile(r"[0-9]+")
 _MAX_LENGTH = 9
 
-Relation = tuple[int, int, int, int]  # position in Keras' numbers, in PyTorch's, factor, offset
+Relation = tuple[int, int, int]  # position in Keras' numbers, in PyTorch's, their difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,15 @@ class Form:
     numbers: tuple[int, ...]
 
 
+def _total(relations: Mapping[Relation, float]) -> float:
+    """Return what numbers that follow every best relation add up to."""
+    best: dict[int, float] = {}
+    for (_, other, _), share in relations.items():
+        best[other] = max(best.get(other, 0.0), share)
+    return sum(best.values())
+
+
+@lru_cache(maxsize=65536)
 def form_of(name: str) -> Form:
     """Take a name apart.
 
@@ -56,6 +66,7 @@ class Learned:
         self._first = Counter(one.skeleton for one, _ in self._pairs)
         self._second = Counter(two.skeleton for _, two in self._pairs)
         self._relations = self._learn()
+        self._totals = {key: _total(found) for key, found in self._relations.items()}
 
     def _learn(self) -> Mapping[tuple[str, str], dict[Relation, float]]:
         """Return, for two skeletons, relations of their numbers with the share that has them."""
@@ -64,7 +75,7 @@ class Learned:
             for place, number in enumerate(one.numbers):
                 for other, value in enumerate(two.numbers):
                     key = (one.skeleton, two.skeleton)
-                    counted[key][place, other, 1, value - number] += 1
+                    counted[key][place, other, value - number] += 1
         found: dict[tuple[str, str], dict[Relation, float]] = {}
         for key, counter in counted.items():
             total = self._together[key]
@@ -88,14 +99,15 @@ class Learned:
     def number_share(self, keras: str, torch: str) -> float:
         """Return how well the numbers of two names follow what the other pairs show, 0 to 1."""
         one, two = form_of(keras), form_of(torch)
-        relations = self._relations.get((one.skeleton, two.skeleton), {})
-        if not one.numbers or not two.numbers or not relations:
+        key = (one.skeleton, two.skeleton)
+        relations, total = self._relations.get(key, {}), self._totals.get(key, 0.0)
+        if not total:
             return 0.0
-        best: dict[int, float] = {}
-        kept: dict[int, float] = {}
-        for (place, other, factor, offset), share in relations.items():
-            best[other] = max(best.get(other, 0.0), share)
-            if two.numbers[other] == factor * one.numbers[place] + offset:
-                kept[other] = max(kept.get(other, 0.0), share)
-        total = sum(best.values())
-        return sum(kept.values()) / total if total else 0.0
+        kept = (
+            max(
+                relations.get((place, other, value - number), 0.0)
+                for place, number in enumerate(one.numbers)
+            )
+            for other, value in enumerate(two.numbers)
+        )
+        return sum(kept) / total

@@ -24,7 +24,7 @@ from converter.formats.base import Checkpoint
 from converter.formats.registry import open_checkpoint
 from converter.live.factory import build, is_factory
 from converter.live.opening import open_live
-from converter.live.torch_module import module_classes
+from converter.live.torch_module import is_on_meta, module_classes
 from converter.tensors.manifest import Family
 from converter.validation.report import Row
 
@@ -154,7 +154,11 @@ def _side(value: object, family: Family, *, runs: bool) -> _Side:
         return _Side(found, family, value, model if runs else None, value, has_values=False)
     if isinstance(value, str | os.PathLike):
         return _of_file(Path(value), family, runs=runs)
-    return _Side(_opened(value, family), family, type(value).__name__, value)
+    found, said = _opened(value, family), type(value).__name__
+    if is_on_meta(found):
+        why = f"the {said} is on the 'meta' device and has no values"
+        return _Side(found, family, said, has_values=False, why_not=why)
+    return _Side(found, family, said, value)
 
 
 def _opened(value: object, family: Family) -> Checkpoint:

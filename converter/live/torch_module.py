@@ -311,6 +311,12 @@ def _no_tensors(tensors: Mapping[str, Any], label: str) -> CheckpointError:
     return CheckpointError(f"cannot read {label}: it holds no tensor", facts=facts, hint=hint)
 
 
+def is_on_meta(checkpoint: Checkpoint) -> bool:
+    """Whether it is a live module of which a part is on the ``meta`` device: names and shapes."""
+    module = getattr(checkpoint, "module", None)
+    return module is not None and any(one.is_meta for one in module.state_dict().values())
+
+
 def module_classes(checkpoint: Checkpoint) -> dict[str, str]:
     """Return the class of each module by its name, as ``torch.nn.Linear``; nothing of a file.
 

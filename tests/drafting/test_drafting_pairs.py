@@ -107,3 +107,35 @@ def test_the_file_converts(tmp_path):
     assert all(
         one.tobytes() == two.tobytes() for one, two in zip(model.get_weights(), back, strict=True)
     )
+
+
+def test_a_module_on_the_meta_device_is_drafted_and_not_run():
+    """Names and shapes are enough for a draft, and nothing can be proved with them."""
+    import torch
+
+    pair = next(one for one in PAIRS if one.name == "classic")
+    with torch.device("meta"):
+        module = pair.torch()
+    proposal = converter.draft(pair.keras(), module)
+    assert _pairs(proposal) == pair.truth
+    assert not proposal.is_proved
+    assert proposal.proof.why_not == "the Classic is on the 'meta' device and has no values"
+
+
+def test_a_linear_layer_of_pytorch_is_none_that_keeps_the_axes():
+    """Square matrices: shapes alone would take the transposed kernel of GPT-2's Conv1D too."""
+    from support.drafting_sequences import SEQUENCES
+
+    pair = next(one for one in SEQUENCES if one.name == "little_gpt")
+    proposal = converter.draft(pair.keras(), pair.torch(), prove=False)
+    kinds = {one.candidate.unit.path: one.candidate.kind.name for one in proposal.draft.pairs}
+    assert kinds["layer0_attention/attention_output"] == "attention_output"
+
+
+def test_a_module_that_moves_the_axes_itself_is_run_on_the_axes_of_keras():
+    from support.drafting_sequences import SEQUENCES
+
+    pair = next(one for one in SEQUENCES if one.name == "mixer")
+    proposal = converter.draft(pair.keras(), pair.torch())
+    assert proposal.is_proved
+    assert set(proposal.proof.layouts.values()) == {"channels_last"}
