@@ -135,7 +135,7 @@ def test_a_file_that_is_there_stays(converter):
     Path("mine.toml").write_text("", encoding="utf-8")
     outcome = converter("mappings", "new", *SIDES, "--out", "mine.toml")
     assert outcome.code == 2
-    assert "cannot write 'mine.toml': it is there already" in outcome.err
+    assert "cannot write 'mine.toml': it exists" in outcome.err
     assert converter("mappings", "new", *SIDES, "--out", "mine.toml", "--force").code == 0
 
 

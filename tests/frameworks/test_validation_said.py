@@ -24,7 +24,10 @@ def _images() -> tuple[Any, Any]:
     scaled = layers.Rescaling(1 / 64, offset=-1.5, name="rescaling")(image)
     model = keras.Model(image, layers.Conv2D(5, (2, 3), name="stem")(scaled))
     module = torch.nn.Conv2d(3, 5, (2, 3))
-    kernel, bias = model.get_layer("stem").get_weights()
+    random = np.random.default_rng(0)
+    stem = model.get_layer("stem")
+    stem.set_weights([random.normal(size=one.shape).astype("f4") for one in stem.get_weights()])
+    kernel, bias = stem.get_weights()
     module.weight.data = torch.from_numpy(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
     module.bias.data = torch.from_numpy(bias)
     return model, module
