@@ -103,11 +103,13 @@ def both_ways(infer: Infer) -> Rule:
             return (ValueSpec(None, given.dtype),)
         output, states = found[0], list(found[1:])
         if mode is None:
-            outputs = [output, output]
+            other = (*shape_of(output)[:-1], _width_back(infer, given, output))
+            outputs = [output, ValueSpec(other, output.dtype)]
         elif mode == "concat":
             shape = shape_of(output)
-            width = shape[-1]
-            outputs = [ValueSpec((*shape[:-1], None if width is None else 2 * width), output.dtype)]
+            widths = [shape[-1], _width_back(infer, given, output)]
+            total = None if None in widths else sum(one for one in widths if one is not None)
+            outputs = [ValueSpec((*shape[:-1], total), output.dtype)]
         elif mode in ("sum", "mul", "ave"):
             outputs = [output]
         else:
@@ -115,6 +117,13 @@ def both_ways(infer: Infer) -> Rule:
         return [*outputs, *states, *states]
 
     return rule
+
+
+def _width_back(infer: Infer, given: Given, ahead: ValueSpec) -> int | None:
+    """Return the width of what the layer that runs backward gives; it may be another layer."""
+    backward = given.layer.parts.get("backward_layer", ())
+    found = infer(backward[0], (given.first,), {}) if backward else (ahead,)
+    return shape_of(found[0])[-1] if found is not None else None
 
 
 def _attended(given: Given) -> Sequence[ValueSpec]:

@@ -183,6 +183,24 @@ def _resized(given: Given) -> ValueShape:
     return image(given, shape[0], sizes, shape[1] if given.channels_first else shape[-1])
 
 
+def _spectra(given: Given) -> ValueShape:
+    """STFTSpectrogram: windows over time, one number a frequency."""
+    sizes, channels, batch = positions(given, 1)
+    length = given.size("frame_length")
+    step = given.config.get("frame_step") or length // 2
+    points = given.config.get("fft_length") or 1 << max(length - 1, 0).bit_length()
+    steps = window_size(sizes[0], length, step, given.config.get("padding"))
+    bins = (points // 2 + 1) * (2 if given.config.get("mode") == "stft" else 1)
+    if given.is_on("expand_dims"):
+        return (
+            (batch, channels, steps, bins)
+            if given.channels_first
+            else (batch, steps, bins, channels)
+        )
+    made = None if channels is None else bins * channels
+    return image(given, batch, [steps], made)
+
+
 def _of_axes(rule: _Rule, names: str, axes: tuple[int, ...]) -> dict[str, ShapeRule]:
     return {name.format(n): _with(rule, n) for name in names.split() for n in axes}
 
@@ -206,6 +224,7 @@ _SHAPES: dict[str, ShapeRule] = {
 RULES: dict[str, Rule] = {
     **{name: in_own_type(rule) for name, rule in _SHAPES.items()},
     "Resizing": in_own_type(_resized),
+    "STFTSpectrogram": in_own_type(_spectra),
     "CenterCrop": in_own_type(_resized),
     "RandomCrop": in_own_type(_resized),
 }

@@ -24,6 +24,11 @@ NAME = "by kind"
 
 _FLATTENED_VECTOR = "(s c) -> (c s)"
 _CHANNELS = "c"
+_PER_POSITION = {
+    2: "prelu_per_position_1d",
+    3: "prelu_per_position",
+    4: "prelu_per_position_3d",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,7 @@ class _Pairer:
         except MappingError as error:
             self._problems.append(Problem("refused", layer.path, error.summary, hint=error.hint))
             return True
+        kind = self._per_position(layer, kind)
         settled = kind is not None
         if kind is None:
             kind = _kept_as_is(layer, self._owned_below(layer))
@@ -112,6 +118,16 @@ class _Pairer:
         rule = Rule(kind.name, layer.path, module, index=len(self._pairings))
         self._pairings.append(Pairing(rule, kind, layer.path, module, sizes))
         return settled
+
+    def _per_position(self, layer: LayerSpec, kind: Kind | None) -> Kind | None:
+        """Return the kind of a PReLU with slopes for positions, which no module of PyTorch has."""
+        name = layer.tensors.get("alpha")
+        if layer.class_name != "PReLU" or name is None:
+            return kind
+        rank = len(self._manifest.tensors[name].shape)
+        if kind is not None and rank == len(str(kind.slots[0].pattern).partition("->")[0].split()):
+            return kind
+        return self._catalogue.kinds.get(_PER_POSITION.get(rank, ""), kind)
 
     def _owned_below(self, layer: LayerSpec) -> set[str]:
         """Return the tensors of a layer's sub-layers, which are layers of their own."""

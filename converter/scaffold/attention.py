@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from converter.errors import UnsupportedFileError
 from converter.scaffold.program import Code, Literal, Part, Use, applied, call
-from converter.scaffold.scope import Translation
+from converter.scaffold.scope import Translation, Value
 
 
 def multi_head(t: Translation) -> None:
@@ -14,9 +17,8 @@ def multi_head(t: Translation) -> None:
     axes = config.get("attention_axes")
     if any(value.rank != 3 for value in values) or axes not in (None, [1], 1):
         raise UnsupportedFileError(f"cannot scaffold '{t.path}': it attends over axes {axes}")
-    for setting in ("use_gate", "sliding_window"):
-        if config.get(setting):
-            raise UnsupportedFileError(f"cannot scaffold '{t.path}': it has {setting}")
+    if config.get("sliding_window"):
+        raise UnsupportedFileError(f"cannot scaffold '{t.path}': it has a sliding_window")
     query, value = values[0], values[1]
     key = values[2] if len(values) > 2 else value
     width = t.output()[-1]
@@ -29,12 +31,50 @@ def multi_head(t: Translation) -> None:
             Literal(config.get("value_dim") or config["key_dim"], "value_dim"),
             ("(", sizes[0], ", ", sizes[1], ", ", sizes[2], ")"),
             Literal(width, "width"),
-            **({} if config["use_bias"] else {"bias": Literal(value=False)}),
+            **_switches(config),
         )
     )
-    uses: list[Part | Code] = [t.scope.use(one, "keras") for one in (query, key, value)]
-    settings = _masks(t)
-    t.give(t.write(applied(member, *uses, **settings)), "keras")
+    _attended(t, member, (query, key, value))
+
+
+def grouped(t: Translation) -> None:
+    """GroupQueryAttention."""
+    config = t.config
+    if config.get("sliding_window"):
+        raise UnsupportedFileError(f"cannot scaffold '{t.path}': it has a sliding_window")
+    values = t.values()
+    query, value = values[0], values[1]
+    key = values[2] if len(values) > 2 else value
+    sizes = [Literal(one.shape[-1]) for one in (query, key, value)]
+    member = t.member(
+        call(
+            t.snippet("GroupQueryAttention"),
+            Literal(config["num_query_heads"], "heads"),
+            Literal(config["num_key_value_heads"], "key_heads"),
+            Literal(config["head_dim"], "head_dim"),
+            ("(", sizes[0], ", ", sizes[1], ", ", sizes[2], ")"),
+            **_switches(config),
+        )
+    )
+    _attended(t, member, (query, key, value))
+
+
+def _switches(config: Mapping[str, Any]) -> dict[str, Part | Code]:
+    settings: dict[str, Part | Code] = {}
+    if not config.get("use_bias", True):
+        settings["bias"] = Literal(value=False)
+    if config.get("use_gate"):
+        settings["gate"] = Literal(value=True)
+    return settings
+
+
+def _attended(t: Translation, member: str, given: Sequence[Value]) -> None:
+    """Write the call on what is given, in the order of the module's parameters."""
+    if t.call.keywords.get("return_attention_scores"):
+        raise UnsupportedFileError(f"cannot scaffold '{t.path}': it returns its scores")
+    uses: list[Part | Code] = [t.scope.use(one, "keras") for one in given]
+    t.give(t.write(applied(member, *uses, **_masks(t))), "keras")
+    query = t.values()[0]
     if query.mask is not None:
         t.set_mask(query.mask)
 
@@ -66,19 +106,13 @@ def additive(t: Translation) -> None:
 def _plain(t: Translation, name: str) -> None:
     config = t.config
     values = t.values()
-    if name == "Attention" and config.get("score_mode", "dot") != "dot":
-        raise UnsupportedFileError(f"cannot scaffold '{t.path}': its scores are not dot products")
     query, value = values[0], values[1]
     key = values[2] if len(values) > 2 else value
     scale = bool(config.get("use_scale"))
     if name == "Attention":
-        code = call(t.snippet(name), scale=Literal(scale))
+        concat = config.get("score_mode", "dot") == "concat"
+        code = call(t.snippet("ConcatAttention" if concat else name), scale=Literal(scale))
     else:
         size = Literal(query.shape[-1]) if scale else Literal(None)
         code = call(t.snippet(name), size)
-    member = t.member(code)
-    uses: list[Part | Code] = [t.scope.use(one, "keras") for one in (query, value, key)]
-    settings = _masks(t)
-    t.give(t.write(applied(member, *uses, **settings)), "keras")
-    if query.mask is not None:
-        t.set_mask(query.mask)
+    _attended(t, t.member(code), (query, value, key))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from converter.errors import UnsupportedFileError
 from converter.scaffold.activations import activated
-from converter.scaffold.program import Code, Literal, Part, Use, applied, call, listed
+from converter.scaffold.program import Attr, Code, Literal, Part, Use, applied, call, listed
 from converter.scaffold.scope import Order, Translation
 
 
@@ -69,6 +70,43 @@ def embedding(t: Translation) -> None:
     t.give(t.write(applied(member, (ids, ".long()"))), "keras")
     if t.config.get("mask_zero"):
         t.set_mask(t.write((ids, " != 0")))
+
+
+def reversible_embedding(t: Translation) -> None:
+    """ReversibleEmbedding: ids to vectors, or vectors to one number for each id."""
+    config = t.config
+    sizes = config["input_dim"], config["output_dim"]
+    table = call(
+        "nn.Embedding", Literal(sizes[0], "num_embeddings"), Literal(sizes[1], "embedding_dim")
+    )
+    if config.get("tie_weights", True):
+        member = t.member(table)
+        embedded, weight = (Attr(member),), (Attr(member), ".weight")
+    else:
+        back = linear(sizes[1], sizes[0], use_bias=False)
+        member = t.member(called_parts({"embedding": table, "reverse": back}))
+        embedded, weight = (Attr(member), '["embedding"]'), (Attr(member), '["reverse"].weight')
+    use = t.use("keras")
+    if not (t.call.keywords.get("reverse") or True in t.call.arguments[1:]):
+        t.give(t.write((*embedded, "(", use, ".long())")), "keras")
+        if config.get("mask_zero"):
+            t.set_mask(t.write((use, " != 0")))
+        return
+    number = t.write(call("F.linear", use, weight))
+    cap = config.get("logit_soft_cap")
+    if cap is not None:
+        number = t.write(
+            ("torch.tanh(", Use(number), " / ", Literal(cap), ") * ", Literal(cap))
+        )
+    t.give(number, "keras")
+
+
+def called_parts(parts: Mapping[str, Code]) -> Code:
+    """Return what makes several modules that converted weights have below one name."""
+    made: list[Part] = ["nn.ModuleDict({"]
+    for place, (name, code) in enumerate(parts.items()):
+        made += [", " if place else "", f'"{name}": ', *code]
+    return (*made, "})")
 
 
 def masking(t: Translation) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from converter.errors import UnsupportedFileError
 from converter.graph.nodes import HARD_SIGMOID_2, Layer
 from converter.scaffold.activations import activation_name
-from converter.scaffold.program import Code, Literal, Part, Statement, Use, applied, call
+from converter.scaffold.program import Attr, Code, Literal, Part, Statement, Use, applied, call
 from converter.scaffold.scope import Translation
 
-_STATES = {"LSTM": 2, "GRU": 1, "SimpleRNN": 1}
+STATES = {"LSTM": 2, "GRU": 1, "SimpleRNN": 1}
 _NAMES = {"LSTM": "LSTM", "GRU": "GRU", "SimpleRNN": "RNN"}
 _FUNCTIONS = {
     None: "identity",
@@ -33,40 +34,53 @@ _FUNCTIONS = {
 
 def recurrent(t: Translation) -> None:
     """LSTM, GRU, SimpleRNN."""
-    _run(t, t.layer, None)
+    run(t, t.layer, None)
 
 
-def bidirectional(t: Translation) -> None:
-    """Bidirectional of one of them."""
-    if t.layer.inner is None or t.layer.inner.class_name not in _STATES:
-        raise UnsupportedFileError(f"cannot scaffold '{t.path}': it runs what is no LSTM or GRU")
-    backward = t.layer.parts.get("backward_layer", ())
-    if backward and _differs(t.layer.inner, backward[0]):
-        raise UnsupportedFileError(f"cannot scaffold '{t.path}': its two directions differ")
-    _run(t, t.layer.inner, t.config["merge_mode"])
+def as_one_layer(layer: Layer) -> Layer:
+    """Return an RNN of one cell as the layer that it computes; other layers as they are."""
+    cells = layer.parts.get("cell", ())
+    if layer.class_name != "RNN" or len(cells) != 1:
+        return layer
+    name = cells[0].class_name.removesuffix("Cell")
+    if name not in STATES:
+        return layer
+    return replace(layer, class_name=name, config={**cells[0].config, **layer.config})
 
 
-def _differs(first: Layer, second: Layer) -> bool:
-    kept = ("units", "activation", "recurrent_activation", "use_bias", "reset_after")
-    return any(first.config.get(key) != second.config.get(key) for key in kept)
+def run(t: Translation, layer: Layer, merge: str | None) -> None:
+    """Translate a layer that is one module of PyTorch, or of the file's own.
 
-
-def _run(t: Translation, layer: Layer, merge: str | None) -> None:
+    Args:
+        t: The call.
+        layer: The recurrent layer; inside a Bidirectional, that of the first direction.
+        merge: How a Bidirectional makes one value of two.
+    """
     both = t.layer.class_name == "Bidirectional"
-    config = layer.config
-    _refuse(t, config)
-    own = _own_function(layer)
-    inputs = t.first.shape[-1]
-    module = _plain(layer, inputs, both=both) if own is None else _own(t, layer, inputs, both=both)
-    member = t.member(module)
+    member = t.member(module_of(t, layer, both=both))
     use = t.use("keras")
-    if config.get("go_backwards") and not both:
+    if layer.config.get("go_backwards") and not both:
         use = Use(t.write((use, ".flip(1)")))
-    number, states = _called(t, layer, member, use, both=both)
+    number, states = called(t, layer, (Attr(member),), use, t.mask(), both=both)
     _outputs(t, layer, (number, states), both=both, merge=merge)
 
 
-def _refuse(t: Translation, config: Any) -> None:
+def module_of(t: Translation, layer: Layer, *, both: bool = False, layers: int = 1) -> Code:
+    """Return what makes the module of a recurrent layer.
+
+    Raises:
+        UnsupportedFileError: If none computes what it does.
+    """
+    _note(t, layer.config)
+    inputs = t.first.shape[-1]
+    if _own_function(layer) is None:
+        return _plain(layer, inputs, both=both, layers=layers)
+    if layers > 1:
+        raise UnsupportedFileError(f"cannot scaffold '{t.path}': a stack with its own activations")
+    return _own(t, layer, inputs, both=both)
+
+
+def _note(t: Translation, config: Any) -> None:
     if config.get("stateful"):
         t.note(f"'{t.path}' is stateful in Keras: here each call begins with zeros.")
     for key in ("dropout", "recurrent_dropout"):
@@ -92,13 +106,15 @@ def _function(name: str | None) -> str:
     return found
 
 
-def _plain(layer: Layer, inputs: Any, *, both: bool) -> Code:
+def _plain(layer: Layer, inputs: Any, *, both: bool, layers: int) -> Code:
     config = layer.config
     settings: dict[str, Part | Code] = {}
     if activation_name(config.get("activation")) == "relu":
         settings["nonlinearity"] = Literal("relu")
     if not config["use_bias"]:
         settings["bias"] = Literal(value=False)
+    if layers > 1:
+        settings["num_layers"] = Literal(layers)
     settings["batch_first"] = Literal(value=True)
     if both:
         settings["bidirectional"] = Literal(value=True)
@@ -130,29 +146,22 @@ def _own(t: Translation, layer: Layer, inputs: Any, *, both: bool) -> Code:
     return call(t.snippet(f"Own{kind}"), *sizes, **settings)
 
 
-def _called(
-    t: Translation, layer: Layer, member: str, use: Use, *, both: bool
+def called(
+    t: Translation, layer: Layer, module: Code, use: Use, mask: Use | None, *, both: bool = False
 ) -> tuple[int, int | None]:
     """Write the call, and return all its outputs over time and its last states."""
-    count = _STATES[layer.class_name]
     states = t.keyword("initial_state")
     arguments: list[Part | Code] = [use]
     if states:
-        arguments.append(_initial(t, states, count, both=both))
-    mask = t.mask()
+        arguments.append(_initial(t, states, STATES[layer.class_name], both=both))
     if mask is not None:
         name = t.snippet("run_masked")
-        code: Code = call(name, applied_member(member), *arguments[:1], mask, *arguments[1:])
+        code: Code = call(name, module, *arguments[:1], mask, *arguments[1:])
     else:
-        code = applied(member, *arguments)
+        code = (*module, *call("", *arguments)[1:])
     wanted = t.scope.number(), t.scope.number()
     t.scope.program.statements.append(Statement(wanted, code, t.call.name))
     return wanted
-
-
-def applied_member(member: str) -> Code:
-    """Return a member itself as code."""
-    return applied(member)[:1]
 
 
 def _initial(t: Translation, states: Any, count: int, *, both: bool) -> Code:
@@ -209,7 +218,7 @@ def _merged(t: Translation, number: int, units: int, merge: str | None) -> None:
 def _give_states(t: Translation, layer: Layer, states: int | None, *, both: bool) -> None:
     if states is None:
         return
-    count = _STATES[layer.class_name]
+    count = STATES[layer.class_name]
     first = len(t.call.outputs) - count * (2 if both else 1)
     for direction in range(2 if both else 1):
         for index in range(count):

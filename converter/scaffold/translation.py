@@ -9,8 +9,9 @@ from typing import Any
 from converter.errors import UnsupportedFileError
 from converter.graph.nodes import Call, Graph, Layer, ValueRef
 from converter.mapping.naming import module_name
+from converter.scaffold.dense import called_parts
 from converter.scaffold.orders import input_order, output_order
-from converter.scaffold.program import Code, Part, Program, Statement, Use, applied, call
+from converter.scaffold.program import Attr, Code, Part, Program, Statement, Use, applied, call
 from converter.scaffold.scope import Order, Scope, Shared, Translation, Value, ordered
 from converter.scaffold.table import KEEP_MASK, translator
 
@@ -136,13 +137,17 @@ def _model(t: Translation, graph: Graph) -> None:
     known = {member.name for member in scope.program.members}
     attribute = module_name(t.path.removeprefix(scope.prefix))
     if attribute not in known:
-        translate(graph, name, scope.shared, f"{t.path}/")
+        translate(graph, name, scope.shared, f"{t.layer.path}/")
     orders = [input_order(graph, ref) for ref in graph.inputs]
-    member = t.member(call(name))
     uses: list[Part | Code] = [
         t.scope.use(value, order) for value, order in zip(t.values(), orders, strict=True)
     ]
-    code = applied(member, *uses)
+    if t.layer.path == t.path:
+        code = applied(t.member(call(name)), *uses)
+    else:  # inside a wrapper, whose name comes before its own
+        below = module_name(t.layer.path).rpartition(".")[2]
+        member = t.member(called_parts({below: call(name)}))
+        code = (Attr(member), f'["{below}"]', *call("", *uses)[1:])
     outputs: list[Order] = [output_order(graph, ref) for ref in graph.outputs]
     if len(outputs) == 1:
         t.give(t.write(code), outputs[0])
