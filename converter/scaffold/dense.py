@@ -81,23 +81,21 @@ def reversible_embedding(t: Translation) -> None:
     )
     if config.get("tie_weights", True):
         member = t.member(table)
-        embedded, weight = (Attr(member),), (Attr(member), ".weight")
+        there, back = "", ".weight"
     else:
-        back = linear(sizes[1], sizes[0], use_bias=False)
-        member = t.member(called_parts({"embedding": table, "reverse": back}))
-        embedded, weight = (Attr(member), '["embedding"]'), (Attr(member), '["reverse"].weight')
+        other = linear(sizes[1], sizes[0], use_bias=False)
+        member = t.member(called_parts({"embedding": table, "reverse": other}))
+        there, back = '["embedding"]', '["reverse"].weight'
     use = t.use("keras")
     if not (t.call.keywords.get("reverse") or True in t.call.arguments[1:]):
-        t.give(t.write((*embedded, "(", use, ".long())")), "keras")
+        t.give(t.write((Attr(member), f"{there}(", use, ".long())")), "keras")
         if config.get("mask_zero"):
             t.set_mask(t.write((use, " != 0")))
         return
-    number = t.write(call("F.linear", use, weight))
+    number = t.write(call("F.linear", use, (Attr(member), back)))
     cap = config.get("logit_soft_cap")
     if cap is not None:
-        number = t.write(
-            ("torch.tanh(", Use(number), " / ", Literal(cap), ") * ", Literal(cap))
-        )
+        number = t.write(("torch.tanh(", Use(number), " / ", Literal(cap), ") * ", Literal(cap)))
     t.give(number, "keras")
 
 

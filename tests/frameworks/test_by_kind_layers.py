@@ -91,9 +91,22 @@ def test_a_layer_goes_through_the_plan_and_back(
             assert back[name].tobytes() == before.read(name).tobytes(), name
 
 
-def test_a_prelu_of_every_position_is_refused() -> None:
-    """torch.nn.PReLU has one number a channel at most; a rule can name prelu_per_position."""
-    with pytest.raises(converter.PlanError) as caught:
-        converter.plan(network(k.PReLU, IMAGE))
-    assert [problem.kind for problem in caught.value.problems] == ["mismatched"]
-    assert "the source has rank 3, not 1" in str(caught.value)
+@pytest.mark.parametrize(
+    ("shape", "shared", "sizes"),
+    [
+        ((7, 4), None, (4, 7)),
+        ((9, 8, 4), None, (4, 9, 8)),
+        ((9, 8, 4), [1], (4, 1, 8)),
+        ((9, 8, 4), [2], (4, 9, 1)),
+        ((5, 9, 8, 4), [1, 3], (4, 1, 9, 1)),
+    ],
+)
+def test_a_prelu_of_positions_is_written_for_a_module_of_ones_own(shape, shared, sizes) -> None:
+    """torch.nn.PReLU has one slope a channel at most; scaffold writes a module for it."""
+    conversion = converter.plan(network(lambda: k.PReLU(shared_axes=shared, name="slopes"), shape))
+    (slopes,) = conversion.state_dict("numpy").values()
+    assert slopes.shape == sizes
+    said = "torch.nn.PReLU has one slope a channel at most, this layer has one for every position"
+    assert conversion.plan.assumptions == (
+        f"layer 'slopes': {said}; its tensors are written for a module of your own (weight).",
+    )

@@ -93,6 +93,25 @@ def _recurrent() -> list[Any]:
     return made
 
 
+def test_two_directions_of_different_widths():
+    """Keras takes the width of one direction twice; what it really gives is the sum of both."""
+    layer = L.Bidirectional(L.GRU(3), backward_layer=L.GRU(5, go_backwards=True))
+    steps = keras.Input((6, 4), batch_size=2)
+    model = keras.Model(steps, layer(steps))
+    assert model.output_shape == (2, 6)
+    given = layer(keras.ops.ones((2, 6, 4)))
+    graph = read_graph_text(model.to_json(), version="3")
+    assert tuple(given.shape) == graph.calls[-1].outputs[0].shape == (2, 8)
+
+
+@pytest.mark.parametrize("mode", ["log", "stft", "psd"])
+def test_spectrograms(mode):
+    for padding, expand in itertools.product(("valid", "same"), (False, True)):
+        settings = {"frame_length": 16, "padding": padding, "expand_dims": expand}
+        _agrees(L.STFTSpectrogram(mode=mode, frame_step=5, **settings), (67, 3))
+        _agrees(L.STFTSpectrogram(mode=mode, fft_length=32, **settings), (None, 2))
+
+
 def test_recurrent_layers_and_wrappers():
     for layer in _recurrent():
         for shape in ((6, 4), (None, 4)):

@@ -1,4 +1,4 @@
-"""``converter scaffold`` on files: those of strangers, what cannot be translated, one's own."""
+"""``converter scaffold`` on files: what it writes and says, what cannot be translated."""
 
 from __future__ import annotations
 
@@ -7,86 +7,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import oracles
 import pytest
 from support.scaffold_models import MODELS
-from support.scaffolding import run_source
 
 import converter
-from converter.errors import CheckpointError, TargetExistsError, UsageError
-from converter.scaffold.orders import input_order, output_order
-from converter.scaffold.recorded import compare_recorded
+from converter.errors import TargetExistsError, UsageError
 from converter.scaffold.scaffolding import Wishes, scaffold_file
-from converter.scaffold.writing import write_source
 
 pytestmark = pytest.mark.frameworks
-
-FOLDER = Path(__file__).parents[3] / "shared" / "checkpoints"
-LARGE = "brainchop-model11ae.h5"  # its input has 256 ** 3 voxels: too many to run here
-WITHOUT_GRAPH = frozenset({"music_compact_cnn-tf.hdf5", "music_compact_cnn-theano.hdf5"})
-FILES = sorted(
-    path
-    for pattern in ("*.h5", "*.hdf5", "*.keras")
-    for path in FOLDER.glob(pattern)
-    if "inputs_and_outputs" not in path.name and ".weights" not in path.name
-)
-RECORDED = sorted(FOLDER.glob("dl4j-*_inputs_and_outputs.h5"))
 
 
 def _scaffolded(source: Path, tmp_path: Path, **wishes):
     with converter.open(source) as checkpoint:
         return scaffold_file(checkpoint, tmp_path / "net.py", Wishes(**wishes))
-
-
-@pytest.mark.skipif(not FILES, reason="the shared checkpoints are not there")
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_every_shared_model_is_scaffolded_and_loads(path):
-    with converter.open(path) as checkpoint:
-        if path.name in WITHOUT_GRAPH:
-            with pytest.raises(CheckpointError, match="holds no architecture"):
-                write_source(checkpoint)
-            return
-        source = write_source(checkpoint)
-        module = run_source(source)
-        state = converter.plan(checkpoint, mapping="by-kind", to="torch").state_dict()
-        module.load_state_dict(state, strict=True)
-    assert source.stubs == {}
-
-
-@pytest.mark.long
-@pytest.mark.skipif(not FILES, reason="the shared checkpoints are not there")
-@pytest.mark.parametrize(
-    "path", [path for path in FILES if path.name not in WITHOUT_GRAPH], ids=lambda path: path.name
-)
-def test_every_shared_model_that_keras_opens_gives_its_outputs(path, tmp_path):
-    found = _scaffolded(path, tmp_path, check=path.name != LARGE)
-    if found.checked is not None:
-        assert found.checked.loaded, found.checked.why_not
-        assert found.checked.verdict in ("pass", "not compared"), found.checked
-
-
-@pytest.mark.skipif(not RECORDED, reason="the shared checkpoints are not there")
-@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.name)
-def test_recorded_outputs_are_reproduced(path, tmp_path):
-    import h5py
-
-    with h5py.File(path) as file:
-        # "outputs" are what the model was trained towards; "predictions" are what it gave.
-        for group in ("inputs", "predictions"):
-            arrays = {name: file[group][name][()] for name in file[group]}
-            np.savez(tmp_path / f"{group}.npz", **arrays)
-    with converter.open(path.with_name(path.name.replace("inputs_and_outputs", "model"))) as model:
-        source = write_source(model)
-        module = run_source(source)
-        module.load_state_dict(converter.plan(model, mapping="by-kind", to="torch").state_dict())
-    orders = (
-        [input_order(source.graph, ref) for ref in source.graph.inputs],
-        [output_order(source.graph, ref) for ref in source.graph.outputs],
-    )
-    report = compare_recorded(module, tmp_path / "inputs.npz", tmp_path / "predictions.npz", orders)
-    for row in report["rows"]:
-        assert row["error"] < 1e-5
 
 
 def _save(model, path: Path) -> Path:

@@ -1,8 +1,9 @@
-"""Every layer of Keras that has weights is scaffolded in some small model, and gives its outputs."""
+"""Every layer of Keras with weights is scaffolded in some small model, and gives its outputs."""
 
 from __future__ import annotations
 
 import inspect
+
 import pytest
 from support.scaffold_models import MODELS
 from support.scaffold_weighted import WEIGHTED

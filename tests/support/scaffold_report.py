@@ -39,11 +39,12 @@ class SharedFile:
     """One full-model Keras file of strangers."""
 
     FILE: ClassVar[str] = "scaffold-files.md"
-    HEAD: ClassVar[str] = "file | Keras | lines | outputs"
-    ALIGN: ClassVar[str] = "--- | --- | ---: | ---"
-    KEY: ClassVar[int] = 1
+    HEAD: ClassVar[str] = "file | reference | Keras | lines | outputs"
+    ALIGN: ClassVar[str] = "--- | --- | --- | ---: | ---"
+    KEY: ClassVar[int] = 2
 
     name: str
+    reference: str
     keras: str
     lines: str
     outputs: str
