@@ -88,10 +88,11 @@ def _show(checkpoint: Checkpoint, target: Path, found: Upgraded) -> None:
     elif not proof.loaded:
         render.line(f"fail: Keras does not open it ({proof.why_not})")
     else:
-        scaled = f" and {len(found.scaled)} are scaled" if found.scaled else ""
+        scaled = f" ({len(found.scaled)} of them scaled)" if found.scaled else ""
+        what = "with" if not proof.differing else "not with"
         render.line(
-            f"opens in Keras {proof.keras_version}, in a process of its own: {proof.equal} "
-            f"tensors are those of the source{scaled}"
+            f"opens in Keras {proof.keras_version}, in a process of its own, {what} every tensor "
+            f"of the source{scaled}"
         )
         for name in proof.differing:
             render.line(f"fail: {name} is not that of the source")

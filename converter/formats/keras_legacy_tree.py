@@ -117,8 +117,8 @@ def _in_file(catalogue: Catalogue, layers: list[LegacyLayer], weights: Weights) 
             raise MisfitError(f"the file holds {quoted(strangers[0])}, which it does not have")
         found = {ours[one]: name for one, name in zip(theirs, held, strict=True)}
     for layer in layers:
-        needs = layer.class_name in catalogue.classes and layer.is_known_class
-        if needs and layer.name not in found:
+        needs = catalogue.needs_weights(layer.class_name or "", layer.config)
+        if needs and layer.is_known_class and layer.name not in found:
             expected = catalogue.named_variables(layer.class_name or "", layer.config, ())
             if expected is None:
                 what = f"{quoted(layer.name)}, a {layer.class_name}"

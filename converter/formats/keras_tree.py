@@ -189,7 +189,10 @@ class _Namer:
     def _refuse_missing(self, layer: Layer, stores: Mapping[str, Any]) -> None:
         """Refuse an architecture with a layer whose weights the file does not hold."""
         shared = self._with_group.get((layer.name, layer.class_name))
-        if stores or not self._require_all or layer.class_name not in self._weighted:
+        class_name = layer.class_name or ""
+        if stores or not self._require_all or class_name not in self._weighted:
+            return
+        if not self._catalogue.needs_weights(class_name, layer.config):
             return
         if shared is not None and shared is not layer:
             return

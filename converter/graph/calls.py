@@ -64,7 +64,8 @@ def _as_operation(layer: Layer, calls: list[WrittenCall]) -> tuple[Layer, list[W
     for call in calls:
         keywords = {key: one for key, one in call.keywords.items() if key not in _NOT_SAID}
         own = {new: keywords.pop(old, None) for old, new in known.get("settings", {}).items()}
-        settings.append({key: one for key, one in own.items() if one is not None})
+        given = {key: one for key, one in own.items() if one is not None}
+        settings.append({**known.get("implied", {}), **given})
         first, *names = known["arguments"]
         values = call.arguments[:1] if call.arguments else (keywords.pop(first, None),)
         keywords.pop(first, None)

@@ -123,6 +123,23 @@ class Catalogue:
         parts = sub_layers(self._classes, one, config, {})
         return (parts[0].class_name, parts[0].config) if parts else None
 
+    def needs_weights(self, class_name: str, config: Mapping[str, Any]) -> bool:
+        """Whether layers of a class have weights as a rule; a wrapper, those of what it holds.
+
+        Examples:
+            >>> inside = {"layer": {"class_name": "Flatten", "config": {}}}
+            >>> load_catalogue().needs_weights("TimeDistributed", inside)
+            False
+        """
+        one = self._classes.find(class_name)
+        inside = config.get("layer") if one is not None and one.wraps else None
+        if isinstance(inside, Mapping) and isinstance(inside.get("class_name"), str):
+            below = inside.get("config")
+            return self.needs_weights(
+                inside["class_name"], below if isinstance(below, Mapping) else {}
+            )
+        return one is not None
+
     def kind_of(self, layer: LayerSpec) -> Kind | None:
         """Return the kind that conversion without a mapping chooses for a layer.
 

@@ -68,9 +68,11 @@ def _variables(catalogue: Catalogue, layer: Placed, manifest: Manifest) -> Mappi
     """Return tensor name to variable for everything below a layer."""
     prefix = f"{layer.path}/"
     names = [name.removeprefix(prefix) for name in manifest.tensors if name.startswith(prefix)]
-    if not names:
+    if not names and not catalogue.needs_weights(layer.class_name, layer.config):
         return {}
     found = catalogue.named_variables(layer.class_name, layer.config, names)
+    if found is None and not names:
+        raise UnplacedError(layer.path, "the file holds no weights of it")
     if found is None:
         shown = ", ".join(names[:4])
         raise UnplacedError(

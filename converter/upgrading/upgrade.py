@@ -37,6 +37,7 @@ class Upgraded:
         refused: Path of a layer to the reason why Keras 3 cannot be told of it.
         changes: What is said in other words or kept by other weights, whole sentences.
         written: The file's size and tensors, or ``None``.
+        store: Where each tensor of the source is in the new file.
         scaled: Tensors whose values were changed.
         proof: What came of opening it, ``None`` where that was not asked for.
     """
@@ -46,6 +47,7 @@ class Upgraded:
     refused: Mapping[str, str] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
     written: Written | None = None
+    store: Mapping[str, str] = field(default_factory=dict)
     scaled: tuple[str, ...] = ()
     proof: Proof | None = None
 
@@ -108,7 +110,9 @@ def upgrade_file(
     )
     proof = prove(checkpoint, target, structure.store, kept.scaled) if check else None
     changes = (*_kept(kept), *_changes(graph, text, plan))
-    return Upgraded(target, graph.generation, {}, changes, written, tuple(kept.scaled), proof)
+    return Upgraded(
+        target, graph.generation, {}, changes, written, structure.store, tuple(kept.scaled), proof
+    )
 
 
 def _plan(manifest: Manifest, structure: KerasStructure, changed: Mapping[str, Operation]) -> Plan:

@@ -134,3 +134,13 @@ def test_custom_classes_keep_every_value(name: str, tmp_path: Path) -> None:
         for tensor in ours & theirs:
             assert np.array_equal(found.read(tensor), live.read(tensor))
         assert len(ours) == len(theirs)
+
+
+@pytest.mark.parametrize(("name", "reader"), [("m.keras", KerasArchive), ("model.h5", KerasLegacy)])
+def test_a_wrapper_of_a_layer_without_weights_keeps_the_architecture(tmp_path, name, reader):
+    layers = [keras.layers.TimeDistributed(keras.layers.Flatten()), keras.layers.Dense(2)]
+    model = keras.Sequential([keras.Input((3, 4, 5)), *layers])
+    checkpoint = reader(saved(model, tmp_path, name))
+    assert checkpoint.manifest.notices == ()
+    assert "TimeDistributed" in [layer.class_name for layer in checkpoint.manifest.layers]
+    checkpoint.close()

@@ -27,23 +27,26 @@ def opened(path: Path) -> Any:
 
 
 def require_same_weights(source: Path, target: Path, found: Upgraded) -> int:
-    """Compare every variable of the model in a new file with the old file's tensor of its name.
+    """Compare every variable of the model that Keras makes with the old file's tensor.
 
-    Tensors that were scaled are compared with 1.2 times the old ones, where they differ.
+    They are found by their place in the new file, since layers may have other names in it. Tensors
+    that were scaled are 1.2 times the old ones, at least in part.
     """
     live = converter.open(opened(target))
+    with converter.open(target) as new:
+        names = {place: name for name, place in new.structure.store.items()}
     with converter.open(source) as checkpoint:
-        names = list(checkpoint.manifest.tensors)
-        assert set(live.manifest.tensors) == set(names)
-        for name in names:
-            new, old = live.read(name), checkpoint.read(name)
+        assert found.store.keys() == checkpoint.manifest.tensors.keys()
+        assert {names[place] for place in found.store.values()} == set(live.manifest.tensors)
+        for name, place in found.store.items():
+            new_value, old = live.read(names[place]), checkpoint.read(name)
             if name in found.scaled:
                 by_1_2 = (old.astype("float64") * 1.2).astype(old.dtype)
-                assert np.all((new == old) | (new == by_1_2)), name
-                assert np.any(new != old) or not np.any(old), name
+                assert np.all((new_value == old) | (new_value == by_1_2)), name
+                assert np.any(new_value != old) or not np.any(old), name
             else:
-                np.testing.assert_array_equal(new, old, err_msg=name)
-    return len(names)
+                np.testing.assert_array_equal(new_value, old, err_msg=name)
+    return len(found.store)
 
 
 def config_of(path: Path) -> Any:

@@ -18,6 +18,7 @@ from converter.formats.keras_evidence import class_of_variables
 from converter.formats.keras_groups import build_groups, split_state
 from converter.formats.keras_legacy import KerasLegacy
 from converter.formats.keras_weights import KerasWeights
+from converter.mapping.catalogue import load_catalogue
 
 RNG = np.random.default_rng(11)
 
@@ -322,3 +323,15 @@ def test_archive_with_an_odd_config_is_read_without_it(tmp_path: Path) -> None:
 def test_selecting_a_part_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="a Keras file is one model"):
         KerasLegacy(tmp_path / "m.h5", select="x")
+
+
+def test_a_wrapper_of_a_layer_without_weights_needs_none():
+    """Without this, a TimeDistributed(Flatten) cost the file its architecture."""
+    catalogue = load_catalogue()
+    inside = {"layer": {"class_name": "Flatten", "config": {"name": "flatten"}}}
+    assert not catalogue.needs_weights("TimeDistributed", inside)
+    twice = {"layer": {"class_name": "TimeDistributed", "config": inside}}
+    assert not catalogue.needs_weights("TimeDistributed", twice)
+    inside["layer"]["class_name"] = "Dense"
+    assert catalogue.needs_weights("TimeDistributed", inside)
+    assert catalogue.needs_weights("TimeDistributed", {})
