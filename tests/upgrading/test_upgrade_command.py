@@ -34,7 +34,7 @@ def test_it_writes_opens_and_says_what_changed(tmp_path):
     assert found["tensors"] == 9
     assert len(found["scaled"]) == 9
     assert found["notes"] == [
-        "'bidirectional', 'gru': hard_sigmoid was clip(0.2 x + 0.5) and is clip(x / 6 + 0.5) in "
+        "'gru', 'bidirectional': hard_sigmoid was clip(0.2 x + 0.5) and is clip(x / 6 + 0.5) in "
         "Keras 3; what goes into it was multiplied by 1.2."
     ]
     with zipfile.ZipFile(target) as archive:
