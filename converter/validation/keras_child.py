@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import IO, Any
 
 from converter.errors import ConverterError, UsageError
@@ -19,6 +20,7 @@ from converter.tensors.dtype import Array
 from converter.validation.keras_messages import receive, send
 from converter.validation.keras_side import LiveKeras
 from converter.validation.models import load_keras_file
+from converter.validation.trace_messages import Sender
 
 
 def main() -> None:
@@ -26,6 +28,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints to stdout must not end up among the answers
     side: LiveKeras | None = None
+    looking = _Looking()
     while (message := receive(sys.stdin.buffer)) is not None:
         header, arrays = message
         try:
@@ -37,8 +40,10 @@ def main() -> None:
             elif header["do"] == "load":
                 side.load(arrays)
                 send(answers, {})
+            elif header["do"] == "run":
+                send(answers, {}, side.run(arrays))
             else:
-                send(answers, {}, _run(side, arrays))
+                send(answers, *looking.answer(side, header, arrays))
         except ConverterError as error:
             failure = {"summary": error.summary, "facts": error.facts, "hint": error.hint}
             send(answers, {"error": failure})
@@ -55,8 +60,29 @@ def _tell(side: LiveKeras, answers: IO[bytes]) -> None:
     send(answers, {"facts": asdict(side.facts), "manifest": specs})
 
 
-def _run(side: LiveKeras, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    return side.run(arrays)
+class _Looking:
+    """Answers about the layers: one trace at a time is kept."""
+
+    def __init__(self) -> None:
+        self._sender: Sender | None = None
+
+    def answer(
+        self, side: LiveKeras, header: Mapping[str, Any], arrays: Mapping[str, Array]
+    ) -> tuple[dict[str, Any], dict[str, Array]]:
+        if header["do"] == "read":
+            name = header["name"]
+            return {}, {name: side.weights().read(name)}
+        if header["do"] == "trace":
+            with side.tracing(header["sources"], arrays) as (trace, layers):
+                self._sender = Sender(trace, layers, Path(header["folder"]))
+            return self._sender.header(), {}
+        if header["do"] == "recompute" and self._sender is not None:
+            try:
+                return {}, self._sender.recompute(header, arrays)
+            except Exception as error:  # a mistake that does not fit these layers
+                return {"unfit": f"{type(error).__name__}: {error}"}, {}
+        self._sender = None
+        return {}, {}
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ answer the same questions.
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +24,8 @@ from converter.tensors.dtype import Array
 from converter.tensors.manifest import Manifest
 from converter.validation import layouts
 from converter.validation.inputs import Input, built_input, graph_inputs
+from converter.validation.keras_trace import KerasTrace, trace_keras
+from converter.validation.pairing import find_layers
 from converter.validation.references import wrong_references
 from converter.validation.running import entering, run_keras
 
@@ -90,6 +94,21 @@ class KerasSide(ABC):
         """Set every weight, by the names of the manifest."""
 
     @abstractmethod
+    def weights(self) -> Checkpoint:
+        """Return its weights, by the names of the manifest."""
+
+    @abstractmethod
+    def tracing(
+        self, sources: Mapping[str, Sequence[str]], inputs: Mapping[str, Array]
+    ) -> AbstractContextManager[tuple[KerasTrace, dict[str, Any]]]:
+        """Run it once; return what each layer did, and path to layer.
+
+        Args:
+            sources: Path of a layer to the names of its tensors, of those that have a module.
+            inputs: As in :meth:`run`.
+        """
+
+    @abstractmethod
     def arrays(self) -> dict[str, Array] | None:
         """Return a copy of every weight, or ``None`` where nobody else has the model."""
 
@@ -127,6 +146,19 @@ class LiveKeras(KerasSide):
     def load(self, arrays: Mapping[str, Array]) -> None:
         """Assign every variable."""
         self._view().load(arrays)
+
+    def weights(self) -> Checkpoint:
+        """Return the live model as a checkpoint."""
+        return self._view()
+
+    @contextlib.contextmanager
+    def tracing(
+        self, sources: Mapping[str, Sequence[str]], inputs: Mapping[str, Array]
+    ) -> Iterator[tuple[KerasTrace, dict[str, Any]]]:
+        """Run the model here, its layers watched."""
+        layers = find_layers(self.model, sources)
+        whole = list(layers.values())
+        yield trace_keras(lambda: run_keras(self.model, inputs), self.model, whole), layers
 
     def arrays(self) -> dict[str, Array]:
         """Return the values of every variable."""

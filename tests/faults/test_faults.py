@@ -15,6 +15,7 @@ from support.faults_sequences import SEQUENCE_FAULTS
 from converter.validation.causes.table import CAUSES
 from converter.validation.causes_of import find_causes
 from converter.validation.findings import Finding
+from converter.validation.keras_side import LiveKeras
 
 pytestmark = pytest.mark.frameworks
 FAULTS = FIRST_FAULTS + BRANCH_FAULTS + SEQUENCE_FAULTS
@@ -23,7 +24,7 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 
 def findings(pair: Pair) -> tuple[Finding, ...]:
     inputs = ([pair.moved], {})
-    return find_causes(pair.model, pair.module, pair.plan, pair.arrays, inputs).findings
+    return find_causes(LiveKeras(pair.model), pair.module, pair.plan, pair.arrays, inputs).findings
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=[fault[0] for fault in FAULTS])
