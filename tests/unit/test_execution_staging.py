@@ -359,6 +359,8 @@ def test_signals_leave_the_old_file_and_nothing_else(tmp_path, number, code):
         [sys.executable, "-c", SLEEPER, str(target)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        # Tests that were started by nohup hand an ignored SIGHUP on to what they start.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # noqa: PLW1509  # no threads here
     )
     assert run.stdout.readline() == b"ready\n"
     run.send_signal(number)
