@@ -87,6 +87,7 @@ class Report:
             rows = json.loads(path.read_text(encoding="utf-8"))["jobs"]
             self._rows.update({row["target"]: row for row in rows if row["target"] in self._rows})
         self._before = dict(self._rows)
+        self._stamps: dict[str, list[Any]] = {}
 
     def is_done(self, job: Job) -> bool:
         """Whether an earlier run has done a job, its source is the same and its target there."""
@@ -101,13 +102,18 @@ class Report:
         return self._before[job.target]["status"] in ("done", "running")
 
     def put(self, job: Job, status: str, **facts: Any) -> None:
-        """Set what became of a job, and write the file."""
+        """Set what became of a job, and write the file.
+
+        What is said of a source is of the source as it was when the job began.
+        """
         with self._guard:
+            if status == "running":
+                self._stamps[job.target] = job.stamp()
             self._rows[job.target] = {
                 "source": job.source,
                 "target": job.target,
                 "status": status,
-                "stamp": job.stamp(),
+                "stamp": self._stamps[job.target],
                 **facts,
             }
             document = {"schema": 1, "counts": self.counts(), "jobs": list(self._rows.values())}

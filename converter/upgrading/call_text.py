@@ -11,6 +11,8 @@ from typing import Any
 
 from converter.graph.nodes import Call, Constant, Graph, Layer, ValueRef
 from converter.graph.shapes import values_of
+from converter.upgrading.layer_text import RefusedError
+from converter.upgrading.words import is_object
 
 
 class Nodes:
@@ -35,7 +37,11 @@ class Nodes:
         }
 
     def of(self, layer: Layer) -> list[dict[str, Any]]:
-        """Return the calls of a layer; an input has none."""
+        """Return the calls of a layer; an input has none.
+
+        Raises:
+            RefusedError: If an argument is an object of the source.
+        """
         if layer.class_name == "InputLayer":
             return []
         return [
@@ -67,6 +73,8 @@ class Nodes:
         if isinstance(value, tuple):
             return _object("__tuple__", {"value": [self._said(item) for item in value]})
         if isinstance(value, Mapping):
+            if is_object(value):
+                raise RefusedError("a call of it takes an object, which Keras would make")
             return {key: self._said(item) for key, item in value.items()}
         if isinstance(value, list):
             return [self._said(item) for item in value]

@@ -12,7 +12,7 @@ from typing import Any
 
 from converter.graph.dialects import REQUIRED, class_now, config_now, keras_3_defaults
 from converter.graph.nodes import HARD_SIGMOID_2, OPERATION, Layer
-from converter.upgrading.words import described, policy, training_entry, words
+from converter.upgrading.words import described, is_data, policy, training_entry, words
 
 # Entries that no output depends on, beside those that only training needs.
 _WITHOUT_MEANING = frozenset(
@@ -33,6 +33,14 @@ _ACTIVATIONS = ("activation", "recurrent_activation")
 _APPLICATIONS = {
     "LayerScale": ("keras.src.applications.convnext", ("init_values", "projection_dim")),
     "CustomScaleLayer": ("keras.src.applications.inception_resnet_v2", ("scale",)),
+}
+
+# Layers that are code, or read files, wherever they are opened. Their weights are not Keras' own.
+_FOREIGN = {
+    "TFSMLayer": "it runs a SavedModel from another file",
+    "TorchModuleWrapper": "it holds a pickled PyTorch module",
+    "JaxLayer": "it calls a function of Python",
+    "FlaxLayer": "it calls a function of Python",
 }
 
 # Describes a nested model, given its name and its group in the weights file.
@@ -81,6 +89,8 @@ class LayerText:
         """
         if layer.untranslatable:
             raise RefusedError(layer.untranslatable)
+        if layer.class_name in _FOREIGN:
+            raise RefusedError(_FOREIGN[layer.class_name])
         if layer.model is not None:
             return self._write_model(layer, name, place)
         if layer.class_name.startswith(OPERATION):
@@ -115,9 +125,9 @@ class LayerText:
                 made[key] = self._activation(value)
             elif key in known:
                 if value != REQUIRED and not (value is None and known[key] is None):
-                    made[key] = value
+                    made[key] = _data(key, value)
             elif key in _TAKEN:
-                made[key] = value
+                made[key] = _data(key, value)
             elif key.endswith(_TRAINING):
                 made |= self._training(layer, key, value)
             elif not _means_nothing(key, value):
@@ -169,6 +179,19 @@ def name_of(layer: Layer) -> str:
     return name if isinstance(name, str) and name else layer.path.rpartition("/")[2]
 
 
+def _data(key: str, value: Any) -> Any:
+    """Return a value that is data.
+
+    Raises:
+        RefusedError: If Keras would make an object of it, or read a file of that name.
+    """
+    if not is_data(value):
+        raise RefusedError(f"its {key} is an object, which Keras would make")
+    if key == "vocabulary" and isinstance(value, str):
+        raise RefusedError(f"its {key} is the name of a file, which Keras would read")
+    return value
+
+
 def _means_nothing(key: str, value: Any) -> bool:
     """Whether an entry that Keras 3 does not know changes no output: what is off stays off."""
     if key in _WITHOUT_MEANING or value is None or value is False:
@@ -184,5 +207,6 @@ def _operation(layer: Layer, name: str) -> dict[str, Any]:
     unknown = [key for key in layer.config if key not in known["settings"]]
     if unknown:
         raise RefusedError(f"the operation {class_name} of Keras 3 has no {unknown[0]}")
-    made = described(known["module"], class_name, {"name": name, **layer.config})
+    settings = {key: _data(key, value) for key, value in layer.config.items()}
+    made = described(known["module"], class_name, {"name": name, **settings})
     return {**made, "registered_name": class_name}

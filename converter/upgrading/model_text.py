@@ -103,7 +103,10 @@ class _Writer:
         nodes = Nodes(ordered, names)
         for layer, entry in zip(ordered.layers, layers, strict=True):
             entry["name"] = names[layer.path]
-            entry["inbound_nodes"] = nodes.of(layer)
+            try:
+                entry["inbound_nodes"] = nodes.of(layer)
+            except RefusedError as error:
+                self._text.refused.setdefault(layer.path, str(error))
         config |= {"layers": layers, **nodes.ends()}
         made = described("keras.src.models.functional", FUNCTIONAL, config)
         return {**made, "registered_name": FUNCTIONAL}

@@ -19,6 +19,9 @@ _STARTS = {
     "constraint": "constraints",
 }
 
+# What marks an object in a configuration of any Keras 3.
+_OBJECT = frozenset({"class_name", "module", "registered_name"})
+
 
 @cache
 def words() -> Mapping[str, Any]:
@@ -41,6 +44,28 @@ def described(module: str, class_name: str, config: Mapping[str, Any]) -> dict[s
         "config": dict(config),
         "registered_name": None,
     }
+
+
+def is_object(value: Mapping[str, Any]) -> bool:
+    """Whether a dict names a class: Keras would make an object of it."""
+    return not _OBJECT.isdisjoint(value)
+
+
+def is_data(value: Any) -> bool:
+    """Whether a value is numbers, texts, truth values, nothing, or lists and dicts of them.
+
+    A dict that names a class is an object, which Keras makes when it opens the file: by calling
+    what the source says. Those that this package writes are made of its own words.
+
+    Examples:
+        >>> is_data([1, {"a": None}]), is_data({"module": "os", "class_name": "system"})
+        (True, False)
+    """
+    if isinstance(value, Mapping):
+        return not is_object(value) and all(map(is_data, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(is_data, value))
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def policy(name: str) -> dict[str, Any]:
@@ -79,6 +104,6 @@ def training_entry(key: str, value: Any) -> dict[str, Any] | None:
     own = {
         name: one
         for name, one in config.items()
-        if name in known[class_name] and isinstance(one, int | float | str | list)
+        if name in known[class_name] and one is not None and is_data(one)
     }
     return described(f"keras.{kind}", class_name, own)

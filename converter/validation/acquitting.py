@@ -9,7 +9,8 @@ the outputs; where nothing shows there was none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Container, Iterator, Sequence
 from itertools import pairwise
 
 from converter.errors import ConverterError
@@ -21,11 +22,11 @@ from converter.validation.weighing import FAULTY_FLOORS
 
 _MAX_RUNS = 24
 _MAX_GROUP = 8  # places; of longer groups not every part is tried
-_EVERY = frozenset(range(1 << 20))  # positions: more than any model has places
+_EVERY = range(sys.maxsize)  # positions, whatever the number of places
 # A fault that is this much smaller at the next place is none. Averaging over an image, or a flat
 # part of a sigmoid, takes away a factor of some tens.
 _VANISHED = 1e-4
-Run = Callable[[frozenset[int]], list[Place]]
+Run = Callable[[Container[int]], list[Place]]
 
 
 def without_acquitted(run: Run, trace: KerasTrace) -> list[Place]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -61,7 +61,7 @@ def find_causes(
     pairs = pair_layers(plan, model, module)
     trace = trace_keras(lambda: run_keras(model, arrays), model, [one.layer for one in pairs])
 
-    def run(spared: frozenset[int]) -> list[Place]:
+    def run(spared: Container[int]) -> list[Place]:
         run_once = partial(run_torch, module, *torch_inputs)
         places, outputs = run_on_keras_values(run_once, pairs, trace, spared)
         return places + _outputs(trace, outputs)

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import migrate_folder
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -146,6 +147,19 @@ def test_bad_usage_is_exit_code_2(run, models, arguments, text):
     assert (outcome.returncode, outcome.stdout) == (2, "")
     assert text in outcome.stderr
     assert not Path("out").exists()
+
+
+def test_a_source_that_changes_while_it_is_converted_is_converted_again(tmp_path):
+    """What the report says is of the source as it was when the job began."""
+    source, target = tmp_path / "a.safetensors", tmp_path / "a.npz"
+    save_file(state(0), source)
+    job = migrate_folder.Job(str(source), str(target), (), tmp_path)
+    report = migrate_folder.Report(tmp_path / "report.json", [job])
+    report.put(job, "running")
+    target.write_bytes(b"made of the source as it was")
+    save_file(state(1) | {"more": np.zeros(3, "f4")}, source)
+    report.put(job, "done")
+    assert not migrate_folder.Report(tmp_path / "report.json", [job]).is_done(job)
 
 
 def until_done(count, process, report):

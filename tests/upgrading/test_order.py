@@ -109,7 +109,7 @@ def _random_model(seed: int):
 def test_the_order_is_that_of_keras_for_any_network(seed):
     model = _random_model(seed)
     described = _listed_backwards(model)
-    random.Random(seed).shuffle(described["config"]["layers"])  # noqa: S311
+    random.Random(seed).shuffle(described["config"]["layers"])  # noqa: S311  # as above
     graph = in_keras_order(read_graph_text(json.dumps(described)))
     names = [layer.path for layer in graph.layers]
     expected = [one.name for one in model.operations]

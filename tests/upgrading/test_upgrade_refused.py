@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,73 @@ def test_a_layer_without_words_in_keras_3_is_named_and_nothing_written(tmp_path,
     assert not found.is_complete
     assert found.written is None
     assert not target.exists()
+
+
+_CODE = {"module": "os", "class_name": "system", "config": {"command": "id"}}
+_LAMBDA = {"class_name": "__lambda__", "config": {"value": ["4wEAAAA=", None, None]}}
+_WORDS = {"max_tokens": None, "vocabulary": "/etc/passwd"}
+
+
+@pytest.mark.parametrize(
+    ("layer", "why"),
+    [
+        (_layer("Dropout", rate=0.5, seed=_CODE), "its seed is an object, which Keras would make"),
+        (_layer("Normalization", axis=[-1], mean=[_CODE], variance=[1.0]), "its mean is an object"),
+        (_layer("Dense", units=2, lora_rank=_CODE), "its lora_rank is an object"),
+        (_layer("Dense", units=2, use_bias=_LAMBDA), "its use_bias is an object"),
+        (_layer("StringLookup", **_WORDS), "its vocabulary is the name of a file"),
+        (_layer("TextVectorization", **_WORDS), "its vocabulary is the name of a file"),
+        (_layer("TextVectorization", standardize=_CODE), "its standardize is an object"),
+        (_layer("TFSMLayer", filepath="saved"), "it runs a SavedModel from another file"),
+        (_layer("TorchModuleWrapper", module="gAJj"), "it holds a pickled PyTorch module"),
+        (_layer("JaxLayer", call_fn=_CODE), "it calls a function of Python"),
+    ],
+    ids=[
+        "seed",
+        "list",
+        "object",
+        "lambda",
+        "strings",
+        "text",
+        "function",
+        "saved",
+        "torch",
+        "jax",
+    ],
+)
+def test_nothing_that_keras_would_run_or_read_is_written(tmp_path, layer, why):
+    """The new file is opened with Keras: only numbers, texts and known classes may be in it."""
+    target = tmp_path / "new.keras"
+    found = upgraded(_old(tmp_path, [layer]), target)
+    assert list(found.refused) == ["it"]
+    assert found.refused["it"].startswith(why)
+    assert not target.exists()
+
+
+def test_an_object_among_the_settings_of_an_initializer_is_left_out(tmp_path):
+    value = {"class_name": "Constant", "config": {"value": [_CODE]}}
+    source = _with_settings(tmp_path, kernel_initializer=value)
+    upgraded(source, tmp_path / "new.keras")
+    dense = config_of(tmp_path / "new.keras")["config"]["layers"][-1]["config"]
+    assert dense["kernel_initializer"]["config"] == {}
+
+
+def test_an_object_among_the_arguments_of_a_call_is_refused(tmp_path):
+    import keras
+
+    values = keras.Input((3,), name="i")
+    keras.Model(values, keras.layers.ReLU(name="it")(values)).save(tmp_path / "sound.keras")
+    with zipfile.ZipFile(tmp_path / "sound.keras") as sound:
+        members = {name: sound.read(name) for name in sound.namelist()}
+    described = json.loads(members["config.json"])
+    described["config"]["layers"][1]["inbound_nodes"][0]["kwargs"]["more"] = _LAMBDA
+    members["config.json"] = json.dumps(described).encode()
+    with zipfile.ZipFile(tmp_path / "old.keras", "w") as changed:
+        for name, content in members.items():
+            changed.writestr(name, content)
+    found = upgraded(tmp_path / "old.keras", tmp_path / "new.keras")
+    assert dict(found.refused) == {"it": "a call of it takes an object, which Keras would make"}
+    assert not (tmp_path / "new.keras").exists()
 
 
 def test_entries_of_earlier_versions_are_translated(tmp_path):
