@@ -81,8 +81,9 @@ def _checks(options: argparse.Namespace, further: list[str]) -> list[Check]:
     ]
     marks = ("-m", " and ".join(f"not {name}" for name in left_out)) if left_out else ()
     stop = ("-x",) if options.fail_fast else ()
-    # A file stays with one process: many share what is slow to make in a fixture.
-    many = ("-n", str(_processes()), "--dist", "loadfile")
+    # A file stays with one process: many share what is slow to make in a fixture. In the order of
+    # the folders, as else the files of few tests, which are the slow ones, come last and alone.
+    many = ("-n", str(_processes()), "--dist", "loadfile", "--no-loadscope-reorder")
     tests = Check("tests", ("pytest", "-q", *many, *marks, *stop, *further))
     return [*([] if options.no_lint else lint), tests]
 

@@ -26,7 +26,9 @@ from converter.formats.wording import cannot_read
 from converter.formats.zip_archive import ZipArchive
 
 WEIGHTS = "model.weights.h5"
-PICKLED = "model.weights.npz"  # Source: keras 3.15.1 saving_lib.NpzIOStore
+# Variables of the backend as Python pickles them, so no format; no public function writes it.
+# Source: keras 3.15.1 saving_lib.NpzIOStore, which refuses to load what it writes.
+PICKLED = "model.weights.npz"
 METADATA = "metadata.json"
 
 
@@ -63,8 +65,9 @@ class KerasArchive(KerasStoreCheckpoint):
     def _read(self, given: Architecture | None) -> None:
         if WEIGHTS not in self._archive.members and PICKLED in self._archive.members:
             raise UnsupportedFileError(
-                cannot_read(self.path, f"its weights are '{PICKLED}', a pickle in each array"),
-                hint="load it with Keras and save it again: it writes HDF5 by default",
+                cannot_read(self.path, f"its weights are '{PICKLED}', pickled objects of Keras"),
+                hint="load it where you trust it, with the Keras and backend that wrote it (3.15 "
+                "refuses), and save it again with model.save, which writes HDF5",
             )
         if WEIGHTS not in self._archive.members:
             raise UnsupportedFileError(

@@ -76,23 +76,21 @@ def test_keras_applications_on_the_meta_device() -> None:
         checkpoint.read("conv1/kernel")
 
 
-def test_meta_build_takes_no_memory_and_little_time() -> None:
+def test_meta_build_takes_no_memory() -> None:
     """VGG16 holds 553 MB; its structure must come without them."""
     code = (
-        "import resource, time\n"
+        "import resource\n"
         "import keras, torch\n"
         "from converter.live.factory import build\n"
         "from converter.live.keras_model import KerasModelCheckpoint\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
-        "before, start = peak(), time.perf_counter()\n"
+        "before = peak()\n"
         "m = KerasModelCheckpoint(build('keras.applications:VGG16', family='keras', meta=True))\n"
         "assert m.structure.config and len(m.manifest) == 32\n"
-        "print(round(peak() - before), round(time.perf_counter() - start, 2))\n"
+        "print(round(peak() - before))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    megabytes, seconds = map(float, done.stdout.split())
-    assert megabytes < 100
-    assert seconds < 10
+    assert int(done.stdout) < 100
 
 
 def test_a_file_with_a_space_in_its_path_and_a_neighbour(net: str) -> None:

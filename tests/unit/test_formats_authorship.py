@@ -210,8 +210,10 @@ class TestKeras:
         with pytest.raises(converter.UnsupportedFileError) as error:
             open_checkpoint(tmp_path / "a.keras")
         assert error.value.summary == (
-            "cannot read 'a.keras': its weights are 'model.weights.npz', a pickle in each array"
+            "cannot read 'a.keras': its weights are 'model.weights.npz', pickled objects of Keras"
         )
+        with pytest.raises(ValueError, match="Object arrays cannot be loaded"):
+            self.keras.models.load_model(tmp_path / "a.keras")
 
     def test_functions_in_a_file_are_said_and_not_run(self, tmp_path):
         for name in ("a.keras", "a.h5"):
