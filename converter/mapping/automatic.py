@@ -80,7 +80,7 @@ class Automatic:
         stem, _, number = component.rpartition("_")
         if component in self._stems:
             return component, 0
-        if stem in self._stems and number.isdecimal() and number.isascii():
+        if stem in self._stems and number.isdecimal() and number.isascii() and number[0] != "0":
             return stem, int(number)
         return None
 

@@ -79,6 +79,8 @@ class Circumstances:
             found.append(self._is_there(condition.keras, "keras", self._keras_places))
         if condition.torch is not None and self._torch_places is not None:
             found.append(self._is_there(condition.torch, "torch", self._torch_places))
+        if not found and condition.otherwise is not None:
+            return condition.otherwise
         if not found:
             text = "cannot be decided: the checkpoint of the other side would show it"
             self.problems.append(Problem("undetermined", f"conditions.{name}", text))

@@ -233,7 +233,9 @@ class _Reader:
         content = self.schema.table(self._top.get("conditions", {}), "conditions")
         for name, entry in content.items():
             where = f"conditions.{name}"
-            table = self.schema.table(entry, where, ("keras", "torch", "size", "equals"))
+            table = self.schema.table(
+                entry, where, ("keras", "torch", "size", "equals", "otherwise")
+            )
             keras = self.schema.optional(table, "keras", where)
             torch = self.schema.optional(table, "torch", where)
             size = self.schema.optional(table, "size", where)
@@ -247,7 +249,10 @@ class _Reader:
             equals = table.get("equals")
             if equals is not None and not isinstance(equals, bool | int | float | str):
                 self.schema.note(where, f"'equals' must be plain, is {type_name(equals)}")
-            conditions[name] = Condition(keras, torch, size, equals)
+            otherwise = table.get("otherwise")
+            if otherwise is not None:
+                otherwise = self.schema.flag(otherwise, f"{where}.otherwise")
+            conditions[name] = Condition(keras, torch, size, equals, otherwise)
         return conditions
 
     def _read_rules(self) -> tuple[Rule, ...]:

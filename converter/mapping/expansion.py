@@ -24,6 +24,7 @@ from converter.mapping.rule_index import ReadRule, RuleIndex, owners
 from converter.mapping.rules import Kind, Mapping, Pairing
 from converter.mapping.schema import near
 from converter.mapping.spellings import Spellings
+from converter.mapping.stacks import counted
 from converter.mapping.template import Bindings, Side
 from converter.tensors.manifest import Family, Manifest
 
@@ -234,6 +235,8 @@ class _Expander:
 
     def _pair(self, one: ReadRule, layer: str, module: str) -> Pairing:
         kind = one.rule.served(self._kinds[one.rule.kind])
+        names = self._names.names
+        kind = counted(kind, layer, module, keras=self._keras, torch=names)
         beside = self._beside(one, layer)
         return Pairing(one.rule, kind, layer, module, self._facts.sizes_of(one.rule), beside)
 

@@ -17,9 +17,9 @@ from converter.mapping.rules import Kind, Scalar, Slot
 
 OPERATIONS = (
     *("sum", "difference", "constant", "derived"),
-    *("offset", "scale", "rows", "shared_row"),
+    *("offset", "scale", "rows", "shared_row", "stack"),
 )
-_WITHOUT_VALUE = frozenset({"sum", "difference"})
+_WITHOUT_VALUE = frozenset({"sum", "difference", "stack"})
 _ONE_SIDED = frozenset({"derived"})
 _JOINING = frozenset({"sum", "difference", "shared_row"})
 
@@ -189,7 +189,8 @@ def _slot(row: list[str], problems: list[str]) -> Slot | None:
     if not all(sides) and not why:
         problems.append(f"slot {row}: a tensor of one side needs the reason why")
     if pattern:
-        problems += _pattern_problems(pattern, len(sides[0]), len(sides[1]))
+        targets = 1 if verb == "stack" else len(sides[1])
+        problems += _pattern_problems(pattern, len(sides[0]), targets)
     elif all(sides) and len(sides[0]) != len(sides[1]) and verb not in _JOINING:
         problems.append(f"slot {row}: needs a pattern or an operation to join tensors")
     return Slot(sides[0], sides[1], pattern or None, verb, value, optional, why or None)

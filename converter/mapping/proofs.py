@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from converter.errors import MappingFileError, Problem
-from converter.mapping.rules import Mapping, Rule
+from converter.mapping.rules import Condition, Mapping, Rule
 
 FOLDER = "proofs"
 # A floor is how far the PyTorch side is from itself in float64.
@@ -33,7 +33,7 @@ _DECIDING = (
 
 
 # Entries of a row that are newer than the first records.
-_LATER = frozenset({"beside", "without"})
+_LATER = frozenset({"beside", "without", "otherwise"})
 
 
 class CaseProof(msgspec.Struct, frozen=True):
@@ -89,6 +89,7 @@ def digest(mapping: Mapping) -> str:
     """
     deciding = {name: getattr(mapping, name) for name in _DECIDING}
     deciding["rules"] = [_row(each) for each in mapping.rules]
+    deciding["conditions"] = {name: _row(each) for name, each in mapping.conditions.items()}
     if mapping.automatic:  # most have none, and their records were made before it was thought of
         deciding["automatic"] = mapping.automatic
     deciding["requires"] = [replace(each, why="") for each in mapping.requirements]
@@ -96,7 +97,7 @@ def digest(mapping: Mapping) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _row(rule: Rule) -> dict[str, Any]:
+def _row(rule: Rule | Condition) -> dict[str, Any]:
     """Return a row; what the language learned later counts where it is used."""
     row: dict[str, Any] = msgspec.to_builtins(rule)
     return {key: value for key, value in row.items() if value or key not in _LATER}

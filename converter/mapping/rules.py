@@ -28,7 +28,9 @@ class Slot:
             behaves as if it were ``value``), ``derived`` (made at the target from ``value``),
             ``offset`` (PyTorch = Keras + ``value``), ``scale`` (PyTorch = Keras * ``value``),
             ``rows`` (PyTorch has ``value`` further rows in front), ``shared_row`` (the same, and
-            PyTorch adds the one row of its second tensor to every row of the first).
+            PyTorch adds the one row of its second tensor to every row of the first), ``stack``
+            (the PyTorch tensors are the entries of the first axis of what the pattern gives;
+            ``{x}`` in their names counts 0, 1, 2, ...: the experts of a layer).
         value: The number that the operation needs.
         optional: Whether both sides may lack the tensors together (a bias).
         why: Why one side has no such tensor, one sentence, or ``None``.
@@ -119,12 +121,14 @@ class Condition:
         torch: A PyTorch tensor or module name, or ``None``.
         size: The name of a size of the mapping, or ``None``.
         equals: What the size must equal.
+        otherwise: What counts where the side that would show it is not there.
     """
 
     keras: str | None = None
     torch: str | None = None
     size: str | None = None
     equals: Scalar | None = None
+    otherwise: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from converter.algebra.base import Operation
 from converter.algebra.chain import chain
-from converter.algebra.joins import PadRows, SignedSum, SplitSum
+from converter.algebra.joins import PadRows, SignedSum, SplitSum, Unstack
 from converter.algebra.pattern import Pattern
 from converter.algebra.rearrange import Rearrange, identity
 from converter.algebra.shared_rows import ShareRow
@@ -57,8 +57,9 @@ def bind_slot(
     keras_shapes, torch_shapes = _shapes(keras), _shapes(torch)
     if slot.operation in {None, "constant"}:
         return _moved(slot, len(slot.torch), keras_shapes, torch_shapes, sizes)
-    if slot.operation in {"sum", "difference"}:
-        return _summed(slot, keras_shapes, torch_shapes, sizes)
+    join = _JOINS.get(slot.operation)
+    if join is not None:
+        return join(slot, keras_shapes, torch_shapes, sizes)
     make_rows = _ROWS.get(slot.operation or "")
     if make_rows is not None:
         count = int(_number(slot))
@@ -68,6 +69,18 @@ def bind_slot(
     if make is None:
         raise OperationError(f"no operation is called '{slot.operation}'")
     return chain(_moved(slot, 1, keras_shapes, torch_shapes, sizes), make(_number(slot)))
+
+
+def _stacked(
+    slot: Slot,
+    keras: Sequence[Shape] | None,
+    torch: Sequence[Shape] | None,
+    sizes: Mapping[str, int],
+) -> Operation:
+    """Return the operation where the PyTorch tensors are the entries of one tensor's first axis."""
+    count = len(slot.torch)
+    inner = [(count, *torch[0])] if torch else None
+    return chain(_moved(slot, 1, keras, inner, sizes), Unstack(count))
 
 
 _ROWS: Mapping[str, Callable[[int], Operation]] = {"rows": PadRows, "shared_row": ShareRow}
@@ -128,6 +141,13 @@ def _summed(
         return SignedSum((1, *(-1 for _ in slot.keras[1:])))
     inner = torch[:1] if torch is not None else None
     return chain(_moved(slot, 1, keras, inner, sizes), SplitSum((1,) * len(slot.torch)))
+
+
+_JOINS: Mapping[str, Callable[..., Operation]] = {
+    "sum": _summed,
+    "difference": _summed,
+    "stack": _stacked,
+}
 
 
 def _without_rows(shapes: Sequence[Shape] | None, count: int) -> list[Shape] | None:

@@ -85,6 +85,7 @@ def test_a_name_that_only_begins_alike_is_another_one():
     assert names("a/dense_out/kernel") == "a/dense_out/kernel"
     assert names("a/dense_7") == "a/dense"
     assert names.original("a/dense/kernel") == "a/dense_7/kernel"
+    assert names("a/dense_0/k") == names.original("a/dense_0/k") == "a/dense_0/k"
     assert names("a/dense_x_7/k") == names.original("a/dense_x_7/k") == "a/dense_x_7/k"
 
 
