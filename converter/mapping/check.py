@@ -85,7 +85,7 @@ def _check_sizes(rule: Rule, kind: Kind) -> Iterator[Problem]:
         if slot.pattern is None:
             continue
         try:
-            axes |= set(Pattern.parse(slot.pattern, len(slot.keras), len(slot.torch)).axes)
+            axes |= set(Pattern.parse(slot.pattern, len(slot.keras), slot.pattern_targets).axes)
         except OperationError as error:
             yield Problem("invalid", str(rule), f"kind '{kind.name}': {error.summary}")
     for axis in rule.sizes:

@@ -188,12 +188,12 @@ def _slot(row: list[str], problems: list[str]) -> Slot | None:
         problems.append(f"slot {row}: one side is empty, and the operation is not 'derived'")
     if not all(sides) and not why:
         problems.append(f"slot {row}: a tensor of one side needs the reason why")
+    slot = Slot(sides[0], sides[1], pattern or None, verb, value, optional, why or None)
     if pattern:
-        targets = 1 if verb == "stack" else len(sides[1])
-        problems += _pattern_problems(pattern, len(sides[0]), targets)
+        problems += _pattern_problems(pattern, len(sides[0]), slot.pattern_targets)
     elif all(sides) and len(sides[0]) != len(sides[1]) and verb not in _JOINING:
         problems.append(f"slot {row}: needs a pattern or an operation to join tensors")
-    return Slot(sides[0], sides[1], pattern or None, verb, value, optional, why or None)
+    return slot
 
 
 def _pattern_problems(pattern: str, sources: int, targets: int) -> list[str]:

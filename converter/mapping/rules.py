@@ -44,6 +44,11 @@ class Slot:
     optional: bool = False
     why: str | None = None
 
+    @property
+    def pattern_targets(self) -> int:
+        """How many tensors the right side of the pattern stands for: a stack is one."""
+        return 1 if self.operation == "stack" else len(self.torch)
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
