@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from converter.execution.conversion import Conversion
     from converter.execution.executor import Written
     from converter.formats.base import Checkpoint
+    from converter.planning.editing import Edit
     from converter.planning.plan import Plan, Step
     from converter.tensors.manifest import Manifest
     from converter.tensors.spec import LayerSpec, TensorSpec
@@ -47,6 +48,7 @@ __all__ = [
     "Conversion",
     "ConverterError",
     "CorruptFileError",
+    "Edit",
     "Law",
     "LayerSpec",
     "Manifest",
@@ -85,6 +87,7 @@ __all__ = [
 _PLACES = {
     "Checkpoint": "converter.formats.base",
     "Conversion": "converter.execution.conversion",
+    "Edit": "converter.planning.editing",
     "Law": "converter.algebra.base",
     "LayerSpec": "converter.tensors.spec",
     "Manifest": "converter.tensors.manifest",

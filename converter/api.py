@@ -10,24 +10,29 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping as Dict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from converter.algebra.base import Law
 from converter.errors import UsageError
+from converter.execution.completed import CompletedCheckpoint
 from converter.execution.conversion import Conversion
 from converter.execution.progress import Progress
 from converter.formats.base import Checkpoint
 from converter.formats.model_config import read_sizes
 from converter.formats.numpy_positions import is_nameless, named_after
 from converter.formats.registry import FORMATS, Format, open_checkpoint, sniff, target_format
+from converter.formats.renamed import RenamedCheckpoint
 from converter.formats.torch_norms import MaterialisedNorms, with_norms
 from converter.formats.wording import quoted
 from converter.mapping.quantized import DEQUANTIZED
 from converter.mapping.rules import Mapping
 from converter.planning.computed import mark_computed
 from converter.planning.copy import make_copy_plan
+from converter.planning.families import families, own
 from converter.planning.matching import make_request
+from converter.planning.part import completed, require_rest
 from converter.planning.planner import make_plan
 from converter.planning.sides import Side
 from converter.tensors.dtype import DType, get_dtype
@@ -124,6 +129,8 @@ def plan(
     require: str | Law | None = None,
     mapping_folders: Paths = (),
     norms: str | None = None,
+    only: str | None = None,
+    prefix: str | None = None,
 ) -> Conversion:
     """Decide every step of a conversion; no value is read and nothing is written.
 
@@ -139,6 +146,8 @@ def plan(
         require: The weakest law allowed, such as ``"exact"``.
         mapping_folders: Further folders that hold mappings.
         norms: As in :func:`open`; by default weights in parts are computed on the way to Keras.
+        only: A pattern of names on either side; the rest keeps the values that ``like`` has.
+        prefix: ``OLD=NEW``: how names of the source begin, and how they shall.
 
     Raises:
         PlanError: With every reason why the two sides do not fit together.
@@ -146,27 +155,30 @@ def plan(
         CheckpointError: If the source cannot be read.
         UsageError: If the arguments contradict each other.
     """
+    require_rest(only, like)
     checkpoint = open(source, like=like, norms=norms)
+    if prefix is not None:
+        checkpoint = RenamedCheckpoint(checkpoint, prefix)
     if is_nameless(checkpoint.manifest):
         raise UsageError(
             f"cannot convert {checkpoint.label}: its arrays have no names",
             hint="say whose get_weights() they are: architecture=model.keras (on the command "
             "line: --architecture)",
         )
-    model = _open_like(like)
-    family, target = _families(checkpoint, model, to)
+    model = _open_like(like, meta=only is None)
+    family, target = families(checkpoint, model, to)
     if norms is None and (family, target) == ("torch", "keras"):
         checkpoint = with_norms(checkpoint, "materialise")
-    read = Side(family, _own(checkpoint.manifest, family), label=checkpoint.label)
+    read = Side(family, own(checkpoint.manifest, family), label=checkpoint.label)
     written = Side(
         target,
-        _own(model.manifest, target) if model is not None else None,
+        own(model.manifest, target) if model is not None else None,
         label=model.label if model is not None else "the target",
     )
     wanted = get_dtype(dtype) if dtype is not None else None
     required = Law(require) if require is not None else None
     if family == target and mapping is None:
-        made = make_copy_plan(read, written, dtype=wanted)
+        made = make_copy_plan(read, written, dtype=wanted, only=only)
     else:
         request = make_request(
             read,
@@ -176,10 +188,16 @@ def plan(
             sizes={**read_sizes(checkpoint.path), **(sizes or {})},
             dtype=wanted,
             require=required,
+            only=only,
         )
         made = make_plan(request)
     if isinstance(checkpoint, MaterialisedNorms):
         made = mark_computed(made, checkpoint.computed, require=required)
+    if isinstance(checkpoint, RenamedCheckpoint):
+        made = replace(made, notes=(checkpoint.note,))
+    if only is not None and model is not None:
+        made = completed(made, written, only)
+        checkpoint = CompletedCheckpoint(checkpoint, model, made.source)
     structure = (model or checkpoint).structure if target == "keras" else None
     return Conversion(made, checkpoint, structure, like=model)
 
@@ -196,6 +214,8 @@ def convert(
     require: str | Law | None = None,
     mapping_folders: Paths = (),
     norms: str | None = None,
+    only: str | None = None,
+    prefix: str | None = None,
     format: str | None = None,  # noqa: A002  # the word that every caller uses
     max_shard_size: int | None = None,
     force: bool = False,
@@ -206,7 +226,7 @@ def convert(
     Args:
         source: What to read, see the module.
         target: The file to write; its ending says the format.
-        mapping: As in :func:`plan`, like all up to ``norms``.
+        mapping: As in :func:`plan`, like all up to ``prefix``.
         to: By default what the format of the target can hold.
         like: See :func:`plan`.
         sizes: See :func:`plan`.
@@ -214,6 +234,8 @@ def convert(
         require: See :func:`plan`.
         mapping_folders: See :func:`plan`.
         norms: See :func:`plan`.
+        only: See :func:`plan`.
+        prefix: See :func:`plan`.
         format: Identifier of the target's format, where the ending does not say it.
         max_shard_size: Largest size of one file in bytes, or ``None`` for one file.
         force: Whether a target that exists is replaced.
@@ -230,6 +252,8 @@ def convert(
             require=require,
             mapping_folders=mapping_folders,
             norms=norms,
+            only=only,
+            prefix=prefix,
         )
         return conversion.save(
             target, format=format, max_shard_size=max_shard_size, force=force, progress=progress
@@ -361,39 +385,14 @@ def list_formats() -> tuple[Format, ...]:
     return FORMATS
 
 
-def _open_like(like: object) -> Checkpoint | None:
+def _open_like(like: object, *, meta: bool = True) -> Checkpoint | None:
     from converter.live.factory import build, is_factory
 
     if like is None or isinstance(like, Checkpoint):
         return like
     if isinstance(like, str) and is_factory(like):
-        return open(build(like, {}, family=None, meta=True))
+        return open(build(like, {}, family=None, meta=meta))
     return open(like)
-
-
-def _families(source: Checkpoint, like: Checkpoint | None, to: str | None) -> tuple[Family, Family]:
-    """Return the family of the source and that of the target."""
-    if to not in (None, "keras", "torch"):
-        raise UsageError(f"cannot convert to '{to}'", hint="the families are keras and torch")
-    target: Family | None = "keras" if to == "keras" else "torch" if to == "torch" else None
-    wanted = like.manifest.family if like is not None else None
-    if like is not None and target is not None and wanted is not None and target != wanted:
-        raise UsageError(f"cannot convert to {target} like {like.label}: that is {wanted}")
-    target = target or wanted
-    family = source.manifest.family
-    if family is None and target is None:
-        raise UsageError(
-            f"cannot tell whose tensors {source.label} holds",
-            hint="say what to convert to: --to torch, or --to keras",
-        )
-    if family is None:
-        family = "torch" if target == "keras" else "keras"
-    return family, target or ("torch" if family == "keras" else "keras")
-
-
-def _own(manifest: Manifest, family: Family) -> Manifest:
-    """Return a manifest that says its family."""
-    return manifest if manifest.family == family else manifest.of_family(family)
 
 
 def _path(path: Any) -> Path | None:

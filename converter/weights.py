@@ -130,7 +130,14 @@ def diff(
     return found
 
 
-def load(model: Any, source: object, *, mapping: Mapping | str | None = None) -> None:
+def load(
+    model: Any,
+    source: object,
+    *,
+    mapping: Mapping | str | None = None,
+    only: str | None = None,
+    prefix: str | None = None,
+) -> None:
     """Put the weights of a checkpoint into a live model, whichever framework wrote them.
 
     Args:
@@ -138,6 +145,8 @@ def load(model: Any, source: object, *, mapping: Mapping | str | None = None) ->
             everything fits.
         source: What to read, see the module.
         mapping: As in :func:`converter.plan`.
+        only: A pattern of names on either side; the rest of the model keeps its values.
+        prefix: ``OLD=NEW``: how names of the source begin, and how they shall.
 
     Raises:
         UsageError: If ``model`` is nothing that can be filled.
@@ -148,7 +157,7 @@ def load(model: Any, source: object, *, mapping: Mapping | str | None = None) ->
     if fill is None:
         raise UsageError(f"cannot load into a {type(model).__name__}: it is no model or module")
     with _opened(source) as checkpoint:
-        conversion = api.plan(checkpoint, like=target, mapping=mapping)
+        conversion = api.plan(checkpoint, like=target, mapping=mapping, only=only, prefix=prefix)
         fill(conversion.arrays())
 
 

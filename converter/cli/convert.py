@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "converter convert model.keras model.safetensors",
     "converter convert model.safetensors model.weights.h5 --like model.keras",
+    "converter convert big.keras mine.keras --like fresh.keras --only 'encoder/**'",
 )
 
 
@@ -27,6 +28,8 @@ def convert(
     to: options.To = None,
     mapping: options.MappingName = None,
     like: options.Like = None,
+    only: options.Only = None,
+    prefix: options.Prefix = None,
     sizes: options.Sizes = None,
     dtype: options.DTypeName = None,
     require: options.Require = None,
@@ -60,6 +63,8 @@ def convert(
                 dtype=dtype,
                 require=require.value if require else None,
                 norms=norms,
+                only=only,
+                prefix=prefix,
             )
             with Bar() as progress:
                 written = conversion.save(
@@ -89,6 +94,8 @@ def describe(source: Path, target: Path, plan: Plan, written: Written) -> schema
         dropped=[schema.Dropped(drop.name, drop.why) for drop in plan.dropped],
         assumptions=list(plan.assumptions),
         seconds=written.seconds,
+        kept=list(plan.kept),
+        notes=list(plan.notes),
     )
 
 
@@ -110,4 +117,6 @@ def show(found: schema.Written, *, json: bool) -> None:
     )
     dropped = [(drop.name, drop.why) for drop in found.dropped]
     render.sentences("dropped", [": ".join(group.texts) for group in collapse(dropped)])
+    render.sentences("note", found.notes)
+    render.sentences("kept", [group.texts[0] for group in collapse([one] for one in found.kept)])
     render.sentences("assumed", found.assumptions)

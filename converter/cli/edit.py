@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "converter edit model.keras edited.keras --set 'head/bias=0'",
     "converter edit a.safetensors b.safetensors --scale 'head.**=0.5' --drop 'optimizer.**'",
+    "converter edit model.keras fresh.keras --init 'head/kernel=glorot_uniform,seed=1'",
     "converter edit a.safetensors b.safetensors --rename backbone=encoder --cast bfloat16",
 )
-KINDS = ("set", "scale", "rename", "drop", "cast")
+KINDS = ("set", "scale", "rename", "drop", "cast", "init")
 
 
 def edit(
@@ -43,6 +44,14 @@ def edit(
         list[str] | None,
         typer.Option("--cast", metavar="[NAMES=]DTYPE", help="Cast floating tensors."),
     ] = None,
+    init: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--init",
+            metavar="NAMES=INITIALIZER[,seed=N]",
+            help="Random values, as Keras' initializers draw them: glorot_uniform, he_normal, ...",
+        ),
+    ] = None,
     target_format: options.TargetFormat = None,
     sidecar: options.Sidecar = False,
     force: options.Force = False,
@@ -54,7 +63,7 @@ def edit(
     NAMES is a name, a layer or a pattern: '**' stands for any number of names. Edits are done in
     the order of the command line.
     """
-    del set_, scale, rename, drop, cast  # read in their order, which typer does not keep
+    del set_, scale, rename, drop, cast, init  # read in their order, which typer does not keep
     with reporting(json=json, debug=debug):
         from converter import api, weights
         from converter.cli import convert
@@ -100,6 +109,8 @@ def _edit(kind: str, text: str) -> Edit:
 
     if kind == "drop" and text:
         return Edit(kind, text)
+    if kind == "init":
+        return initializer(text)
     names, equals, value = text.rpartition("=")
     if kind == "rename" and names and value:
         return Edit(kind, names, name=value)
@@ -115,3 +126,42 @@ def _edit(kind: str, text: str) -> Edit:
         "cast": "DTYPE or NAMES=DTYPE",
     }  # fmt: skip
     raise UsageError(f"cannot use --{kind} {text!r}", facts=[("expected", forms[kind])])
+
+
+def initializer(text: str) -> Edit:
+    """Return the edit of ``NAMES=INITIALIZER,seed=1``.
+
+    Raises:
+        UsageError: If it is not of this form, or there is no such initializer or number.
+
+    Examples:
+        >>> one = initializer("head/kernel=random_normal,stddev=0.1,seed=3")
+        >>> one.pattern, one.name, one.seed, one.options
+        ('head/kernel', 'random_normal', 3, {'stddev': 0.1})
+    """
+    from converter.algebra.initial import NAMES, PLAIN
+    from converter.errors import UsageError
+    from converter.planning.editing import Edit
+
+    names, _, rest = text.partition("=")
+    name, *parts = rest.split(",")
+    numbers = dict(part.split("=", 1) for part in parts if "=" in part)
+    allowed = {"seed", *(PLAIN[name][1] if name in PLAIN else ())}
+    try:
+        seed = int(numbers.pop("seed", "0"))
+        given = {key: float(value) for key, value in numbers.items()}
+    except ValueError:
+        seed, given = -1, {}
+    fits = names and name in NAMES and all("=" in part for part in parts)
+    if not fits or seed < 0 or not set(given) <= allowed:
+        raise UsageError(
+            f"cannot use --init {text!r}",
+            facts=[
+                (
+                    "expected",
+                    f"NAMES=INITIALIZER,{','.join(f'{one}=N' for one in sorted(allowed))}",
+                ),
+                ("one of", ", ".join(NAMES)),
+            ],
+        )
+    return Edit("init", names, name=name, seed=seed, options=given)

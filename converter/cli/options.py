@@ -69,6 +69,24 @@ Like = Annotated[
     ),
 ]
 
+Only = Annotated[
+    str | None,
+    typer.Option(
+        "--only",
+        metavar="NAMES",
+        help="Convert what is called so on either side; the rest keeps the values of --like.",
+    ),
+]
+
+Prefix = Annotated[
+    str | None,
+    typer.Option(
+        "--prefix",
+        metavar="OLD=NEW",
+        help="How names of the source begin and how they shall: backbone=encoder, =encoder.",
+    ),
+]
+
 Sizes = Annotated[
     list[str] | None,
     typer.Option(

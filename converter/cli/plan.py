@@ -29,6 +29,8 @@ def plan(
     to: options.To = None,
     mapping: options.MappingName = None,
     like: options.Like = None,
+    only: options.Only = None,
+    prefix: options.Prefix = None,
     sizes: options.Sizes = None,
     dtype: options.DTypeName = None,
     require: options.Require = None,
@@ -64,6 +66,8 @@ def plan(
                 dtype=dtype,
                 require=require.value if require else None,
                 norms=norms,
+                only=only,
+                prefix=prefix,
             )
             found = plan_report(conversion.plan, str(source))
         if json:
@@ -98,6 +102,7 @@ def show(found: PlanReport, *, every: bool) -> None:
     dropped = [(drop.tensor.name, drop.why) for drop in found.dropped]
     render.sentences("dropped", [": ".join(group.texts) for group in collapse(dropped)])
     render.sentences("tied", [f"{name} = {of}" for name, of in found.ties.items()])
+    render.sentences("note", found.notes)
     render.sentences("assumed", found.assumptions)
 
 

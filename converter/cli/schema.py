@@ -78,7 +78,8 @@ class Dropped(msgspec.Struct, frozen=True):
 class Written(msgspec.Struct, frozen=True):
     """What ``convert`` wrote: the files, their size, the plan in short, and how long it took.
 
-    ``law`` is that of the weakest step; ``laws`` counts the steps of each.
+    ``law`` is that of the weakest step; ``laws`` counts the steps of each; ``kept`` has the tensors
+    that keep the value of ``--like``, and ``notes`` what else was decided.
     """
 
     source: str
@@ -92,6 +93,8 @@ class Written(msgspec.Struct, frozen=True):
     dropped: list[Dropped]
     assumptions: list[str]
     seconds: float
+    kept: list[str]
+    notes: list[str]
     schema: int = VERSION
 
 

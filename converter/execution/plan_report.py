@@ -74,6 +74,8 @@ class PlanReport(msgspec.Struct, frozen=True):
         dropped: Source tensors that no step takes.
         ties: Further target name to the name that holds the same value.
         assumptions: What equal weights need and files cannot show, as whole sentences.
+        kept: Target tensors that keep the value of what the target is like.
+        notes: What else was decided, as whole sentences.
     """
 
     schema: int
@@ -87,6 +89,8 @@ class PlanReport(msgspec.Struct, frozen=True):
     dropped: tuple[DroppedReport, ...]
     ties: dict[str, str]
     assumptions: tuple[str, ...]
+    kept: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def plan_report(plan: Plan, source: str) -> PlanReport:
@@ -106,6 +110,8 @@ def plan_report(plan: Plan, source: str) -> PlanReport:
         ),
         ties={**plan.target.ties, **plan.ties},
         assumptions=plan.assumptions,
+        kept=plan.kept,
+        notes=plan.notes,
     )
 
 

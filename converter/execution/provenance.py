@@ -104,6 +104,9 @@ class Provenance(msgspec.Struct, frozen=True, omit_defaults=True):
         num_dropped: Number of source tensors that were not transferred.
         dropped: Those tensors; left out of metadata that would grow too long.
         tensors: Every step; in sidecars only.
+        kept: Target tensors that keep the value of what the target is like; left out where
+            ``dropped`` is.
+        notes: What else was decided: which part was converted, which names were changed.
     """
 
     schema: int
@@ -116,13 +119,15 @@ class Provenance(msgspec.Struct, frozen=True, omit_defaults=True):
     num_dropped: int
     dropped: tuple[DroppedRecord, ...] = ()
     tensors: tuple[TensorRecord, ...] = ()
+    kept: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def text(self) -> str:
         """Return the record as one line of JSON, short enough for a header."""
         text = msgspec.json.encode(self).decode()
         if len(text) <= MAX_TEXT:
             return text
-        return msgspec.json.encode(msgspec.structs.replace(self, dropped=())).decode()
+        return msgspec.json.encode(msgspec.structs.replace(self, dropped=(), kept=())).decode()
 
 
 def record(
@@ -155,6 +160,8 @@ def record(
         laws=dict(sorted(Counter(str(step.law) for step in plan.steps).items())),
         num_dropped=len(plan.dropped),
         dropped=tuple(DroppedRecord(dropped.name, dropped.why) for dropped in plan.dropped),
+        kept=plan.kept,
+        notes=plan.notes,
     )
 
 

@@ -91,12 +91,14 @@ def _tiles(array: Array, entry: Entry) -> Array:
     """Return filters of shape ``(filters, height, width)``, in colours where they take three.
 
     Axes that the catalogue names kh and kw are the image; a PyTorch kernel is ``(out, in, kh, kw)``
-    by the convention of every convolution of ``torch.nn``.
+    by the convention of ``torch.nn``, and ``(in, out, kh, kw)`` where it is transposed.
     """
     if entry.axes:
         height, width = entry.axes.index("kh"), entry.axes.index("kw")
         channels = next((n for n, axis in enumerate(entry.axes) if axis == "in"), 2)
         array = array.transpose(3 if channels == 2 else 2, channels, height, width)
+    elif entry.unit_axis == 1:  # a transposed convolution of PyTorch
+        array = array.swapaxes(0, 1)
     if array.shape[1] == 3:
         return array.transpose(0, 2, 3, 1)
     if array.shape[1] == 1:

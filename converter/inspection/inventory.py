@@ -137,5 +137,19 @@ def _by_name(spec: TensorSpec, manifest: Manifest) -> Entry:
     if f"{prefix}running_var" in manifest:
         role = _NORMALISATION.get(role, role)
     trainable = False if role in _STATE else None
-    units = 0 if role == "weight" and len(spec.shape) > 1 else None
+    bias = manifest.tensors.get(f"{prefix}bias")
+    units = _units(spec, bias) if role == "weight" and len(spec.shape) > 1 else None
     return Entry(spec, module, None, role, (), trainable, units)
+
+
+def _units(spec: TensorSpec, bias: TensorSpec | None) -> int | None:
+    """Return the axis of a PyTorch weight whose slices are units: the first one.
+
+    A transposed convolution has ``(in, out, ...)``, and nothing in a state dict says so. The bias
+    has one element for each unit: where that is not the size of the first axis, it tells.
+
+    Source: PyTorch 2.13 ``nn/modules/conv.py``, ``_ConvNd.__init__``.
+    """
+    if bias is None or bias.shape == spec.shape[:1]:
+        return 0
+    return 1 if bias.shape == spec.shape[1:2] else None

@@ -14,6 +14,7 @@ from converter.algebra.chain import chain
 from converter.algebra.rearrange import identity
 from converter.algebra.values import Cast
 from converter.errors import PlanError, Problem, shape_text
+from converter.planning.part import NOT_CHOSEN, chooses
 from converter.planning.plan import Dropped, Plan, Step
 from converter.planning.sides import Side
 from converter.tensors.dtype import DType
@@ -24,7 +25,9 @@ NAME = "same names"
 _COUNTER = ".num_batches_tracked"  # of BatchNorm; exporters of graphs leave it out
 
 
-def make_copy_plan(source: Side, target: Side, *, dtype: DType | None = None) -> Plan:
+def make_copy_plan(
+    source: Side, target: Side, *, dtype: DType | None = None, only: str | None = None
+) -> Plan:
     """Return a plan from one checkpoint to another of the same family.
 
     Args:
@@ -32,6 +35,7 @@ def make_copy_plan(source: Side, target: Side, *, dtype: DType | None = None) ->
         target: The side that is written; open, or with the names that it must have.
         dtype: Type of floating-point tensors, or ``None`` to keep what the target has, or else
             the source.
+        only: A pattern of the names that are copied, or ``None`` for all.
 
     Raises:
         PlanError: With every missing, unexpected and mismatched tensor.
@@ -41,12 +45,18 @@ def make_copy_plan(source: Side, target: Side, *, dtype: DType | None = None) ->
     manifest = source.manifest
     wanted = target.manifest if target.manifest is not None else manifest
     given = _given(manifest, wanted)
-    outcomes = [_copied(spec, given.get(spec.name), source, target, dtype) for spec in wanted]
+    outcomes = [
+        _copied(spec, given.get(spec.name), source, target, dtype)
+        for spec in wanted
+        if chooses(only, [spec.name])
+    ]
     taken = set(given.values())
     outcomes += [
         _without_place(name, given.get(wanted.ties.get(name, "")), manifest, target)
+        if chooses(only, [name])
+        else Dropped(name, NOT_CHOSEN)
         for name in manifest.tensors
-        if name not in taken
+        if name not in taken or not chooses(only, [name])
     ]
     problems = [one for one in outcomes if isinstance(one, Problem)]
     if problems:
@@ -60,7 +70,7 @@ def make_copy_plan(source: Side, target: Side, *, dtype: DType | None = None) ->
     made = Manifest.of(
         (_written(wanted[name], dtype) for step in steps for name in step.targets),
         family=target.family,
-        layers=wanted.layers,
+        layers=wanted.layers if only is None else (),
         ties=wanted.ties,
         metadata=wanted.metadata,
     )

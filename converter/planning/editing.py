@@ -6,12 +6,14 @@ tensor is a problem: it was meant to do something.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from converter.algebra.base import Operation
 from converter.algebra.casting import allows_arithmetic
 from converter.algebra.chain import chain
+from converter.algebra.initial import make_initial
 from converter.algebra.rearrange import identity
 from converter.algebra.values import Cast, Constant, Scale
 from converter.errors import OperationError, PlanError, Problem
@@ -29,11 +31,15 @@ class Edit:
     """One change of the tensors that a pattern chooses.
 
     Attributes:
-        kind: ``set`` (every value is a number), ``scale``, ``rename``, ``drop`` or ``cast``.
+        kind: ``set`` (every value is a number), ``scale``, ``rename``, ``drop``, ``cast`` or
+            ``init`` (random values).
         pattern: Which tensors, as they are called at that moment.
         value: The number of ``set`` and ``scale``.
-        name: The new name of ``rename``; what is below the old one keeps its last part.
+        name: The new name of ``rename``; what is below the old one keeps its last part. The
+            initializer of ``init``, as Keras calls it.
         dtype: The type of ``cast``, for floating tensors.
+        seed: Of ``init``; two tensors of one seed differ, as their names do.
+        options: Numbers of the initializer that are not Keras' defaults (``stddev``).
     """
 
     kind: str
@@ -41,6 +47,8 @@ class Edit:
     value: float = 0.0
     name: str = ""
     dtype: DType | None = None
+    seed: int = 0
+    options: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -80,16 +88,16 @@ def make_edit_plan(manifest: Manifest, edits: Sequence[Edit], *, family: Family)
                 tensors.remove(one)
                 continue
             try:
-                _do(one, edit)
+                _do(one, edit, family)
             except OperationError as error:
                 problems.append(Problem("refused", one.spec.name, error.summary))
-    names = [one.spec.name for one in tensors]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    counts = Counter(one.spec.name for one in tensors)
+    twice = sorted(name for name, count in counts.items() if count > 1)
     problems += [Problem("conflict", name, "two tensors would have this name") for name in twice]
     if problems:
         raise PlanError("cannot edit", problems, written="nothing")
     dropped += [
-        Dropped(one.source, "replaced by a number") for one in tensors if one.filled is not None
+        Dropped(one.source, _replaced(one.filled)) for one in tensors if one.filled is not None
     ]
     kept = {one.source for one in tensors if one.source == one.spec.name}
     ties = {other: name for other, name in manifest.ties.items() if name in kept}
@@ -108,11 +116,18 @@ def _step(one: _Tensor) -> Step:
     return Step((one.source,), (one.spec.name,), operation, rule, "", "")
 
 
-def _do(one: _Tensor, edit: Edit) -> None:
+def _replaced(filled: Operation) -> str:
+    return f"replaced by {'a number' if isinstance(filled, Constant) else 'random values'}"
+
+
+def _do(one: _Tensor, edit: Edit, family: Family) -> None:
     spec = one.spec
     one.done.append(f"{edit.kind} {edit.pattern}")
     if edit.kind == "set":
         one.filled = Constant(edit.value, spec.shape, spec.dtype)
+        one.operations.clear()
+    elif edit.kind == "init":
+        one.filled = _initial(edit, spec, family)
         one.operations.clear()
     elif edit.kind == "scale":
         _require_floating(spec)
@@ -125,6 +140,19 @@ def _do(one: _Tensor, edit: Edit) -> None:
     elif edit.kind == "cast" and edit.dtype is not None and spec.dtype.is_floating:
         one.operations.append(Cast(spec.dtype, edit.dtype))
         one.spec = replace(spec, dtype=edit.dtype)
+
+
+def _initial(edit: Edit, spec: TensorSpec, family: Family) -> Operation:
+    if edit.name in ("zeros", "ones"):
+        return Constant(float(edit.name == "ones"), spec.shape, spec.dtype)
+    return make_initial(
+        edit.name,
+        dict(edit.options),
+        spec.shape,
+        spec.dtype,
+        outermost=family == "torch",
+        seed=(edit.seed, *spec.name.encode()),
+    )
 
 
 def _require_floating(spec: TensorSpec) -> None:

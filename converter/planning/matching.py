@@ -31,6 +31,7 @@ def make_request(
     sizes: Dict[str, int] | None = None,
     dtype: DType | None = None,
     require: Law | None = None,
+    only: str | None = None,
 ) -> Request:
     """Pair two sides and return the request for their plan.
 
@@ -42,6 +43,7 @@ def make_request(
         sizes: Sizes that shapes do not determine, by axis or by size of the mapping.
         dtype: Type of floating-point targets, or ``None`` to keep.
         require: The weakest law allowed, or ``None``.
+        only: A pattern of the names that are converted, or ``None`` for all.
 
     Raises:
         MappingError: If no mapping fits, several do, or the one named cannot be used.
@@ -52,7 +54,7 @@ def make_request(
         request = _by_kind(source, target, keras.manifest, sizes or {})
     else:
         request = _by_mapping(source, target, chosen, sizes or {})
-    return replace(request, dtype=dtype, require=require)
+    return replace(request, dtype=dtype, require=require, only=only)
 
 
 def _by_mapping(source: Side, target: Side, mapping: Mapping, sizes: Dict[str, int]) -> Request:

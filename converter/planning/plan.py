@@ -58,6 +58,8 @@ class Plan:
         dropped: Source tensors that no step takes.
         assumptions: What equal weights need and files cannot show, as whole sentences.
         ties: Further target name to target name that is written with the same value.
+        kept: Target tensors that keep the value of what the target is like.
+        notes: What else was decided, as whole sentences.
     """
 
     source: Manifest
@@ -68,6 +70,8 @@ class Plan:
     dropped: tuple[Dropped, ...] = ()
     assumptions: tuple[str, ...] = ()
     ties: Mapping[str, str] = field(default_factory=dict)
+    kept: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def law(self) -> Law:

@@ -17,6 +17,7 @@ from converter.errors import OperationError, PlanError, Problem
 from converter.mapping.claims import layer_index
 from converter.mapping.notes import is_entry
 from converter.mapping.rules import Pairing
+from converter.planning.part import NOT_CHOSEN, chooses
 from converter.planning.plan import Dropped, Plan, Step
 from converter.planning.sides import Side
 from converter.planning.steps import Outcome, StepMaker
@@ -40,6 +41,8 @@ class Request:
         problems: What went wrong before planning.
         dtype: Type of floating-point targets, or ``None`` to keep.
         require: The weakest law allowed, or ``None``.
+        only: A pattern of the names that are converted, see :mod:`converter.planning.part`, or
+            ``None`` for all.
     """
 
     source: Side
@@ -52,6 +55,7 @@ class Request:
     problems: tuple[Problem, ...] = ()
     dtype: DType | None = None
     require: Law | None = None
+    only: str | None = None
 
 
 def make_plan(request: Request) -> Plan:
@@ -72,7 +76,7 @@ class _Planner:
         if request.source.manifest is None:
             raise ValueError("a plan needs the manifest of its source")
         self._manifest = request.source.manifest
-        self._problems = list(request.problems)
+        self._problems = [one for one in request.problems if self._is_chosen(_names(one))]
         self._steps: list[Step] = []
         self._dropped: dict[str, str] = {}
         self._written: dict[str, TensorSpec] = {}
@@ -129,11 +133,17 @@ class _Planner:
         return sorted(self._request.pairings, key=lambda pairing: rank.get(pairing.layer, last))
 
     def _take(self, outcome: Outcome, pairing: Pairing) -> None:
-        self._problems.extend(outcome.problems)
-        for problem in outcome.problems:
-            self._failed.update(part.strip("' ") for part in problem.where.split(","))
         for one in outcome.dropped:
             self._dropped[one.name] = one.why
+        step = outcome.step
+        names = (*step.sources, *step.targets) if step is not None else ()
+        if not self._is_chosen(
+            (*names, *(name for one in outcome.problems for name in _names(one)))
+        ):
+            return
+        self._problems.extend(outcome.problems)
+        for problem in outcome.problems:
+            self._failed.update(_names(problem))
         if outcome.step is None:
             if outcome.problems:
                 self._mark_failed(pairing)
@@ -153,6 +163,9 @@ class _Planner:
                 continue
             for tensors in side.tensors(pairing):
                 self._failed.update(tensors.names)
+
+    def _is_chosen(self, names: Iterable[str]) -> bool:
+        return chooses(self._request.only, names)
 
     def _drop(self) -> None:
         for (family, name), why in self._request.dropped.items():
@@ -177,7 +190,7 @@ class _Planner:
         return like is None or name not in like.ties
 
     def _check_tie(self, further: str, name: str) -> None:
-        if further not in self._manifest or self._used[further]:
+        if further not in self._manifest or self._used[further] or not self._is_chosen([further]):
             return
         if name not in self._manifest:
             text = f"is tied to '{name}', which {self._source.label} lacks"
@@ -201,7 +214,11 @@ class _Planner:
             if times > 1 and not tied:
                 text = f"is taken by {times} rules"
                 self._problems.append(Problem("conflict", name, text))
-            if times == 0 and name not in self._dropped and name not in self._failed:
+            if times or name in self._dropped or name in self._failed:
+                continue
+            if not self._is_chosen([name]):
+                self._dropped[name] = NOT_CHOSEN
+            else:
                 text = f"no rule of '{self._request.mapping}' takes it"
                 self._problems.append(Problem("unexpected", name, text))
 
@@ -213,6 +230,8 @@ class _Planner:
             expected_away = (self._target.family, spec.name) in self._request.dropped
             if spec.name in self._written or spec.name in self._failed or expected_away:
                 continue
+            if not self._is_chosen([spec.name]):
+                continue  # kept
             text = (
                 f"{self._target.label} needs it and no rule of '{self._request.mapping}' gives it"
             )
@@ -277,6 +296,11 @@ class _Planner:
             layers=_kept_layers(like.layers, self._written),
             ties=like.ties,
         )
+
+
+def _names(problem: Problem) -> list[str]:
+    """Return the names that a problem is about."""
+    return [part.strip("' ") for part in problem.where.split(",")]
 
 
 def _layers_of(steps: Iterable[Step]) -> tuple[LayerSpec, ...]:
