@@ -10,31 +10,22 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping as Dict
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from converter.algebra.base import Law
 from converter.errors import UsageError
-from converter.execution.completed import CompletedCheckpoint
 from converter.execution.conversion import Conversion
+from converter.execution.deciding import Wanted, decide
 from converter.execution.progress import Progress
 from converter.formats.base import Checkpoint
-from converter.formats.model_config import read_sizes
 from converter.formats.numpy_positions import is_nameless, named_after
 from converter.formats.registry import FORMATS, Format, open_checkpoint, sniff, target_format
-from converter.formats.renamed import RenamedCheckpoint
-from converter.formats.torch_norms import MaterialisedNorms, with_norms
+from converter.formats.torch_norms import with_norms
 from converter.formats.wording import quoted
 from converter.mapping.quantized import DEQUANTIZED
 from converter.mapping.rules import Mapping
-from converter.planning.computed import mark_computed
-from converter.planning.copy import make_copy_plan
-from converter.planning.families import families, own
-from converter.planning.matching import make_request
-from converter.planning.part import completed, require_rest
-from converter.planning.planner import make_plan
-from converter.planning.sides import Side
+from converter.planning.part import require_rest
 from converter.tensors.dtype import DType, get_dtype
 from converter.tensors.manifest import Family, Manifest
 
@@ -156,50 +147,19 @@ def plan(
         UsageError: If the arguments contradict each other.
     """
     require_rest(only, like)
-    checkpoint = open(source, like=like, norms=norms)
-    if prefix is not None:
-        checkpoint = RenamedCheckpoint(checkpoint, prefix)
-    if is_nameless(checkpoint.manifest):
-        raise UsageError(
-            f"cannot convert {checkpoint.label}: its arrays have no names",
-            hint="say whose get_weights() they are: architecture=model.keras (on the command "
-            "line: --architecture)",
-        )
-    model = _open_like(like, meta=only is None)
-    family, target = families(checkpoint, model, to)
-    if norms is None and (family, target) == ("torch", "keras"):
-        checkpoint = with_norms(checkpoint, "materialise")
-    read = Side(family, own(checkpoint.manifest, family), label=checkpoint.label)
-    written = Side(
-        target,
-        own(model.manifest, target) if model is not None else None,
-        label=model.label if model is not None else "the target",
+    wanted = Wanted(
+        mapping,
+        to,
+        sizes or {},
+        get_dtype(dtype) if dtype is not None else None,
+        Law(require) if require is not None else None,
+        tuple(Path(folder) for folder in mapping_folders),
+        norms,
+        only,
+        prefix,
     )
-    wanted = get_dtype(dtype) if dtype is not None else None
-    required = Law(require) if require is not None else None
-    if family == target and mapping is None:
-        made = make_copy_plan(read, written, dtype=wanted, only=only)
-    else:
-        request = make_request(
-            read,
-            written,
-            mapping=mapping,
-            folders=tuple(Path(folder) for folder in mapping_folders),
-            sizes={**read_sizes(checkpoint.path), **(sizes or {})},
-            dtype=wanted,
-            require=required,
-            only=only,
-        )
-        made = make_plan(request)
-    if isinstance(checkpoint, MaterialisedNorms):
-        made = mark_computed(made, checkpoint.computed, require=required)
-    if isinstance(checkpoint, RenamedCheckpoint):
-        made = replace(made, notes=(checkpoint.note,))
-    if only is not None and model is not None:
-        made = completed(made, written, only)
-        checkpoint = CompletedCheckpoint(checkpoint, model, made.source)
-    structure = (model or checkpoint).structure if target == "keras" else None
-    return Conversion(made, checkpoint, structure, like=model)
+    checkpoint = open(source, like=like, norms=norms)
+    return decide(checkpoint, _open_like(like, meta=only is None), wanted)
 
 
 def convert(

@@ -20,7 +20,7 @@ import numpy as np
 
 from converter.algebra.base import Block, Law, Operation
 from converter.algebra.casting import FLOAT64, allows_arithmetic, convert
-from converter.algebra.constants import Discard, require_sources
+from converter.algebra.constants import require_shape, require_sources
 from converter.errors import OperationError, shape_text
 from converter.tensors.dtype import Array, DType, Shape
 
@@ -110,19 +110,21 @@ class Initial(Operation):
 
     def apply(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
         """Return the target."""
-        blocks = [block.array for block in self.stream(arrays, 0)]
+        blocks = [block.array for block in self.stream(arrays, BLOCK * self.dtype.itemsize)]
         flat: Array = np.concatenate(blocks) if blocks else np.zeros(0, self.dtype.numpy)
         return (flat.reshape(self.shape),)
 
     def stream(self, arrays: Sequence[Array], max_bytes: int) -> Iterator[Block]:
-        """Yield blocks of ``BLOCK`` elements, whatever memory is allowed."""
-        del max_bytes
+        """Yield what ``BLOCK`` elements, which are always drawn together, give in parts."""
         require_sources(self, len(arrays), 0)
         total = math.prod(self.shape)
+        step = max(1, max_bytes // self.dtype.itemsize)
         for number, start in enumerate(range(0, total, BLOCK)):
             generator = np.random.default_rng([number, *self.seed])
-            values = self._draw(generator, min(BLOCK, total - start))
-            yield Block(0, start, convert(values, FLOAT64, self.dtype))
+            drawn = self._draw(generator, min(BLOCK, total - start))
+            values = convert(drawn, FLOAT64, self.dtype)
+            for first in range(0, values.size, step):
+                yield Block(0, start + first, values[first : first + step])
 
     def _draw(self, generator: np.random.Generator, count: int) -> Array:
         if self.distribution == "uniform":
@@ -133,14 +135,58 @@ class Initial(Operation):
                 values[far] = generator.standard_normal(int(far.sum()))
         return self.first + self.second * values
 
-    def inverse(self) -> Discard:
+    def inverse(self) -> Forget:
         """Return the operation that leaves the tensor out."""
-        return Discard("random values, made anew")
+        return Forget(self)
 
     def describe(self) -> str:
         """Return the distribution and its numbers."""
         numbers = f"{self.first:.6g}, {self.second:.6g}"
         return f"draw {shape_text(self.shape)}, {self.distribution} {numbers}, seed {self.seed[0]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Forget(Operation):
+    """Leave out a tensor of random values, which can be drawn again. Law derived.
+
+    Attributes:
+        drawn: How the tensor is made.
+    """
+
+    drawn: Initial
+
+    @property
+    def law(self) -> Law:
+        """Derived."""
+        return Law.DERIVED
+
+    def infer(self, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
+        """Return no shape.
+
+        Raises:
+            OperationError: If the source has another shape.
+        """
+        require_sources(self, len(shapes), 1)
+        require_shape(self, shapes[0], self.drawn.shape)
+        return ()
+
+    def infer_dtypes(self, dtypes: Sequence[DType]) -> tuple[DType, ...]:
+        """Return no dtype."""
+        require_sources(self, len(dtypes), 1)
+        return ()
+
+    def apply(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
+        """Return nothing; no value is read."""
+        self.infer([array.shape for array in arrays])
+        return ()
+
+    def inverse(self) -> Initial:
+        """Return the operation that draws the tensor again."""
+        return self.drawn
+
+    def describe(self) -> str:
+        """Return the reason."""
+        return "leave out: random values, drawn again"
 
 
 def make_initial(

@@ -68,13 +68,9 @@ def convert(
             )
             with Bar() as progress:
                 written = conversion.save(
-                    target,
-                    format=target_format,
-                    force=force,
-                    max_shard_size=limit,
-                    sidecar=sidecar,
-                    progress=progress,
-                )
+                    target, format=target_format, force=force, max_shard_size=limit,
+                    sidecar=sidecar, progress=progress,
+                )  # fmt: skip
             show(describe(source, target, conversion.plan, written), json=json)
 
 

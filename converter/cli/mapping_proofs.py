@@ -10,7 +10,7 @@ from converter.cli import mapping_new, options, render
 from converter.cli.failures import reporting
 
 if TYPE_CHECKING:
-    from converter.cli import schema
+    from converter.cli import schema_mappings
     from converter.mapping.rules import Mapping
 
 _COLUMNS = (
@@ -41,15 +41,17 @@ def register(app: typer.Typer) -> None:
 def list_all(*, json: options.Json = False, debug: options.Debug = False) -> None:
     """List the mappings of the library with what runs have shown, and what is not covered."""
     with reporting(json=json, debug=debug):
-        from converter.cli import schema
+        from converter.cli import schema, schema_mappings
         from converter.mapping import library
         from converter.mapping.summary import gaps
 
         mappings = library.load_all()
         found = [summary(each) for each in mappings]
-        missing = [schema.Gap(each.name, each.mapping, each.why) for each in gaps(mappings)]
+        missing = [
+            schema_mappings.Gap(each.name, each.mapping, each.why) for each in gaps(mappings)
+        ]
         if json:
-            render.line(schema.dump(schema.Mappings(found, missing)))
+            render.line(schema.dump(schema_mappings.Mappings(found, missing)))
             return
         render.table(_COLUMNS, [_row(each) for each in found])
         if missing:
@@ -70,7 +72,7 @@ def prove(
     The record is written beside the file: proofs/NAME.json.
     """
     with reporting(json=json, debug=debug):
-        from converter.cli import schema
+        from converter.cli import schema, schema_mappings
         from converter.mapping.check import check_mapping
         from converter.proving.record import prove as run
 
@@ -81,18 +83,18 @@ def prove(
             run(mapping, progress=render.note)
             found.append(summary(mapping))
         if json:
-            render.line(schema.dump(schema.Mappings(found)))
+            render.line(schema.dump(schema_mappings.Mappings(found)))
             return
         render.table(_COLUMNS, [_row(each) for each in found])
 
 
-def summary(mapping: Mapping) -> schema.Summary:
+def summary(mapping: Mapping) -> schema_mappings.Summary:
     """Return one mapping in one line."""
-    from converter.cli import schema
+    from converter.cli import schema_mappings
     from converter.mapping.summary import summarise
 
     found = summarise(mapping)
-    return schema.Summary(
+    return schema_mappings.Summary(
         name=found.name,
         keras=found.keras,
         torch=found.torch,
@@ -117,7 +119,7 @@ def _require_models(mapping: Mapping) -> None:
         raise MappingFileError(f"cannot prove '{mapping.name}': 1 problem", problems)
 
 
-def _row(one: schema.Summary) -> tuple[str, ...]:
+def _row(one: schema_mappings.Summary) -> tuple[str, ...]:
     if one.error is None or one.floors is None:
         shown = ("not proved", "", "", "", "")
     else:

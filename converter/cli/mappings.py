@@ -10,7 +10,7 @@ from converter.cli import mapping_proofs, options, render
 from converter.cli.failures import REFUSED, report, reporting
 
 if TYPE_CHECKING:
-    from converter.cli import schema
+    from converter.cli import schema_mappings
     from converter.mapping.explaining import Explanation
     from converter.mapping.rules import Mapping
 
@@ -56,7 +56,7 @@ def check(
 ) -> None:
     """Read mappings strictly and show every problem; exit code 2 when there is one."""
     with reporting(json=json, debug=debug):
-        from converter.cli import schema
+        from converter.cli import schema, schema_mappings
         from converter.errors import MappingFileError
         from converter.mapping import library
         from converter.mapping.check import check_mapping
@@ -72,7 +72,7 @@ def check(
                 report(error)
                 broken = True
         if json:
-            render.line(schema.dump(schema.Mappings(found)))
+            render.line(schema.dump(schema_mappings.Mappings(found)))
             return
         for each in found:
             render.line(f"{each.name}: {render.plural(each.rules, 'rule')}, no problem")
@@ -103,7 +103,7 @@ def explain_tensor(
 ) -> None:
     """Show which rule takes a tensor, what becomes of it, and where that fact comes from."""
     with reporting(json=json, debug=debug):
-        from converter.cli import schema
+        from converter.cli import schema, schema_mappings
         from converter.errors import MappingError
         from converter.mapping import library
         from converter.mapping.catalogue import load_catalogue
@@ -119,7 +119,7 @@ def explain_tensor(
             )
         if json:
             shown = [_explained(tensor, each) for each in found]
-            render.line(schema.dump(schema.Explanations(shown)))
+            render.line(schema.dump(schema_mappings.Explanations(shown)))
             return
         for index, each in enumerate(found):
             if index:
@@ -127,26 +127,28 @@ def explain_tensor(
             _show_explanation(_explained(tensor, each))
 
 
-def describe(mapping: Mapping) -> schema.Mapping:
+def describe(mapping: Mapping) -> schema_mappings.Mapping:
     """Return a mapping as what ``--json`` prints."""
-    from converter.cli import schema
+    from converter.cli import schema_mappings
 
-    return schema.Mapping(
+    return schema_mappings.Mapping(
         name=mapping.name,
         keras=mapping.keras,
         torch=mapping.torch,
-        rule_list=[schema.Rule(rule.kind, rule.keras, rule.torch) for rule in mapping.rules],
-        drops=[schema.Drop(drop.side, drop.name, drop.why) for drop in mapping.drops],
+        rule_list=[
+            schema_mappings.Rule(rule.kind, rule.keras, rule.torch) for rule in mapping.rules
+        ],
+        drops=[schema_mappings.Drop(drop.side, drop.name, drop.why) for drop in mapping.drops],
         requires=[str(each) for each in mapping.requirements],
         proved=mapping_proofs.summary(mapping).versions,
     )
 
 
-def _explained(tensor: str, found: Explanation) -> schema.Explanation:
-    from converter.cli import schema
+def _explained(tensor: str, found: Explanation) -> schema_mappings.Explanation:
+    from converter.cli import schema_mappings
 
     slot = found.slot
-    return schema.Explanation(
+    return schema_mappings.Explanation(
         tensor=tensor,
         mapping=found.mapping,
         side=found.side,
@@ -162,7 +164,7 @@ def _explained(tensor: str, found: Explanation) -> schema.Explanation:
     )
 
 
-def _show_explanation(found: schema.Explanation) -> None:
+def _show_explanation(found: schema_mappings.Explanation) -> None:
     facts = [
         ("mapping", found.mapping),
         ("rule", found.rule),

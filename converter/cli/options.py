@@ -171,6 +171,8 @@ Sidecar = Annotated[
 
 Force = Annotated[bool, typer.Option("--force", help="Replace a target that exists.")]
 
+Every = Annotated[bool, typer.Option("--all", help="One row for each tensor, none collapsed.")]
+
 Repair = Annotated[
     Path | None,
     typer.Option(

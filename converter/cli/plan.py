@@ -38,9 +38,7 @@ def plan(
     architecture: options.Architecture = None,
     norms: options.Norms = None,
     dequantize: options.Dequantize = False,
-    every: Annotated[
-        bool, typer.Option("--all", help="One row for each tensor, none collapsed.")
-    ] = False,
+    every: options.Every = False,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -51,9 +49,7 @@ def plan(
         from converter.cli.sizes import parse_axis_sizes
         from converter.execution.plan_report import plan_report
 
-        wanted: str | None = to.value if to else None
-        if wanted is None and target is not None:
-            wanted = api.default_family(target, like=like)
+        wanted = to or (api.default_family(target, like=like) if target else None)
         with api.open(
             source, select=select, architecture=architecture, norms=norms, dequantize=dequantize
         ) as checkpoint:

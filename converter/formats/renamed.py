@@ -37,9 +37,9 @@ class RenamedCheckpoint(Checkpoint):
         self.format = source.format
         self.path: Path | None = source.path
         self._source = source
-        self._names = {rename(name): name for name in source.manifest.tensors}
-        changed = sum(new != old for new, old in self._names.items())
-        if not changed or len(self._names) < len(source.manifest):
+        self.names = {rename(name): name for name in source.manifest.tensors}
+        changed = sum(new != old for new, old in self.names.items())
+        if not changed or len(self.names) < len(source.manifest):
             why = "two tensors would have one name" if changed else f"no tensor begins with '{old}'"
             first = ", ".join([*list(source.manifest.tensors)[:3], "..."])
             raise UsageError(
@@ -66,11 +66,11 @@ class RenamedCheckpoint(Checkpoint):
 
     def read(self, name: str) -> Array:
         """Return the values of one tensor."""
-        return self._source.read(self._names[name])
+        return self._source.read(self.names[name])
 
     def release(self, name: str) -> None:
         """Give back what reading it took."""
-        self._source.release(self._names[name])
+        self._source.release(self.names[name])
 
     def close(self) -> None:
         """Close the files."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from converter.cli import schema
+from converter.cli import schema, schema_mappings
 
 ROOT = Path(__file__).parents[2]
 NETWORK = """
@@ -28,14 +28,16 @@ class Small(nn.Module):
 
 
 def test_the_library_is_listed_shown_and_sound(converter):
-    listed = msgspec.json.decode(converter("mappings", "list", "--json").out, type=schema.Mappings)
+    listed = msgspec.json.decode(
+        converter("mappings", "list", "--json").out, type=schema_mappings.Mappings
+    )
     # Beside the mappings lie the catalogue and the list of what has none.
     files = {file.stem for file in (ROOT / "mappings").glob("*.toml")} - {"layers", "missing"}
     assert {each.name for each in listed.mappings} == files
     for each in listed.mappings:
         assert each.name in converter("mappings", "list").out
         shown = converter("mappings", "show", each.name, "--json")
-        found = msgspec.json.decode(shown.out, type=schema.Mapping)
+        found = msgspec.json.decode(shown.out, type=schema_mappings.Mapping)
         assert len(found.rule_list) == each.rules
         assert found.rule_list[0].torch in converter("mappings", "show", each.name).out
     checked = converter("mappings", "check")
@@ -72,7 +74,7 @@ def test_a_broken_mapping_file_is_told_with_all_its_problems(converter, tmp_path
 )
 def test_a_tensor_is_explained_from_either_side(converter, tensor, counterpart):
     outcome = converter("mappings", "explain", tensor, "--mapping", "densenet", "--json")
-    found = msgspec.json.decode(outcome.out, type=schema.Explanations).explanations
+    found = msgspec.json.decode(outcome.out, type=schema_mappings.Explanations).explanations
     assert len(found) == 1
     assert {tensor, counterpart} == {*found[0].keras, *found[0].torch}
     assert counterpart in converter("mappings", "explain", tensor, "--mapping", "densenet").out
@@ -170,7 +172,7 @@ def test_a_mapping_of_ones_own_is_proved_and_then_sound(converter, mine):
     assert "is not proved: no run is on record" in refused.err
     outcome = converter("mappings", "prove", mine, "--json")
     assert outcome.code == 0
-    found = msgspec.json.decode(outcome.out, type=schema.Mappings).mappings[0]
+    found = msgspec.json.decode(outcome.out, type=schema_mappings.Mappings).mappings[0]
     assert (found.law, found.cases, found.unproved) == ("exact", 1, None)
     assert found.floors <= 30
     assert converter("mappings", "check", mine).out == "mine: 3 rules, no problem\n"

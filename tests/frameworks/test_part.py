@@ -217,3 +217,24 @@ def test_a_fresh_model_of_a_factory_keeps_its_fresh_head(nets, tmp_path):
     found = torch.load("mixed.pt")
     assert found["stem.bias"].equal(nets[2].stem.bias)
     assert found["head.weight"].std() > 0.01
+
+
+def test_a_prefix_beside_weights_in_parts_keeps_both_notes(nets, tmp_path):
+    """Names are changed and a weight is computed: the plan says both, and is not exact."""
+    torch.manual_seed(0)
+    donor = nn.Sequential()
+    donor.add_module("head", nn.utils.parametrizations.weight_norm(nn.Linear(70, 4)))
+    torch.save({f"body.{name}": one for name, one in donor.state_dict().items()}, "donor.pt")
+    for norms in (None, "materialise"):
+        conversion = converter.plan(
+            "donor.pt", like="small.keras", only="head", prefix="body=", norms=norms
+        )
+        assert conversion.plan.notes[0].startswith("--prefix body=: ")
+        laws = {step.targets: str(step.law) for step in conversion.steps}
+        assert laws[("head/kernel",)] == "canonical"
+        found = dict(zip(conversion.plan.target.tensors, conversion.get_weights(), strict=True))
+        expected = donor.head.weight.detach().numpy()
+        assert found["head/kernel"].shape == (70, 4)
+        np.testing.assert_allclose(
+            np.sort(found["head/kernel"], axis=0), np.sort(expected.T, axis=0), rtol=1e-6
+        )

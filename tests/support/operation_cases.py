@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 from support.pattern_cases import FLOATS, WHOLE, arrays, pattern_cases
 
+from converter.algebra.initial import Initial
 from converter.algebra.joins import (
     Concat,
     PadRows,
@@ -161,6 +162,17 @@ def constants(draw):
 
 
 @st.composite
+def initials(draw):
+    kind = draw(st.sampled_from(["uniform", "normal", "truncated_normal"]))
+    seed = tuple(draw(st.lists(st.integers(0, 2**40), min_size=1, max_size=3)))
+    shape, dtype = draw(SHAPES), draw(st.sampled_from(MODEST))
+    rule = Initial(kind, draw(st.floats(-2, 0)), draw(st.floats(0, 2)), shape, dtype, seed)
+    if draw(st.booleans()):
+        return rule, []
+    return rule.inverse(), [draw(modest(shape, dtype))]
+
+
+@st.composite
 def omissions(draw):
     shape, dtype = draw(SHAPES), draw(st.sampled_from(WHOLE))
     make = draw(st.sampled_from([Expect, lambda *facts: Discard("a counter", *facts)]))
@@ -185,5 +197,6 @@ CASES = {
     "ScaleParts": scaled_parts(),
     "Cast": casts(),
     "Constant, Derive": constants(),
+    "Initial, Forget": initials(),
     "Expect, Discard": omissions(),
 }

@@ -129,4 +129,6 @@ def test_json_is_what_its_schema_says():
         ],
         "ties": {"again": "y"},
         "assumptions": ["hot"],
+        "kept": [],
+        "notes": [],
     }

@@ -77,9 +77,11 @@ def test_limits_are_exact():
 def test_a_seed_gives_the_same_values_in_every_block_size():
     shape = (BLOCK // 100, 250)
     operation, whole = made("glorot_normal", shape)
-    blocks = list(operation.stream([], 64))
+    for max_bytes in (4_000, 4 * BLOCK, 1 << 40):
+        blocks = list(operation.stream([], max_bytes))
+        assert max(block.array.nbytes for block in blocks) == min(max_bytes, 4 * BLOCK)
+        assert np.concatenate([one.array for one in blocks]).tobytes() == whole.tobytes()
     assert [block.start for block in blocks] == [0, BLOCK, 2 * BLOCK]
-    assert np.concatenate([one.array for one in blocks]).tobytes() == whole.tobytes()
     assert made("glorot_normal", shape)[1].tobytes() == whole.tobytes()
     other = made("glorot_normal", shape, seed=(2,))[1]
     assert not np.isclose(other, whole).mean() > 0.01
