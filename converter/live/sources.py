@@ -31,7 +31,7 @@ def build_source(source: Source, *, family: Family, meta: bool = False) -> Any:
         UsageError: If something cannot be built, or a module to be replaced is not there.
         MissingDependencyError: If a package is not installed.
     """
-    model = build(source.factory, _arguments(source.arguments), family=family, meta=meta)
+    model = build(source.factory, _arguments(source.arguments, meta=meta), family=family, meta=meta)
     for name, other in source.replace.items():
         try:
             model.get_submodule(name)
@@ -39,25 +39,25 @@ def build_source(source: Source, *, family: Family, meta: bool = False) -> Any:
             raise UsageError(
                 f"cannot build '{source.factory}': it has no module '{name}' to be replaced"
             ) from error
-        model.set_submodule(name, _made(other.factory, other.arguments))
+        model.set_submodule(name, _made(other.factory, other.arguments, meta=meta))
     return model
 
 
-def _arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _value(value) for name, value in arguments.items()}
+def _arguments(arguments: Mapping[str, Any], *, meta: bool) -> dict[str, Any]:
+    return {name: _value(value, meta=meta) for name, value in arguments.items()}
 
 
-def _value(value: Any) -> Any:
+def _value(value: Any, *, meta: bool) -> Any:
     if isinstance(value, list):
-        return [_value(one) for one in value]
+        return [_value(one, meta=meta) for one in value]
     if not isinstance(value, dict):
         return value
     if "factory" in value and value.keys() <= _FACTORY:
-        return _made(value["factory"], value.get("arguments", {}))
+        return _made(value["factory"], value.get("arguments", {}), meta=meta)
     if value.keys() == _OBJECT:
         return find(value["object"])
-    return _arguments(value)
+    return _arguments(value, meta=meta)
 
 
-def _made(factory: str, arguments: Mapping[str, Any]) -> Any:
-    return build(factory, _arguments(arguments), any_kind=True)
+def _made(factory: str, arguments: Mapping[str, Any], *, meta: bool) -> Any:
+    return build(factory, _arguments(arguments, meta=meta), meta=meta, any_kind=True)

@@ -1,7 +1,7 @@
 """Read what a mapping file says about building and comparing both models.
 
-Full-size variants (``sources``), small models that prove the mapping (``proofs``), and what goes
-into both models and comes out of them.
+Full-size variants (``sources``, ``presets``), small models that prove the mapping (``proofs``), and
+what goes into both models and comes out of them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class Models:
     """The models of a mapping file; see the attributes of :class:`Mapping`."""
 
     sources: Sources
+    presets: Sources
     inputs: tuple[ModelValue, ...]
     outputs: tuple[ModelValue, ...]
     proofs: dict[str, ProofCase]
@@ -30,15 +31,9 @@ class Models:
 
 def read_models(schema: Schema, document: Dict[str, Any]) -> Models:
     """Read the models of a mapping file, noting problems in ``schema``."""
-    sources: Sources = {}
-    for variant, entry in schema.table(document.get("sources", {}), "sources").items():
-        where = f"sources.{variant}"
-        sides = schema.table(entry, where, ("keras", "torch"))
-        sources[variant] = {
-            side: _source(schema, value, f"{where}.{side}") for side, value in sides.items()
-        }
     return Models(
-        sources,
+        _variants(schema, document, "sources"),
+        _variants(schema, document, "presets"),
         _values(schema, document.get("inputs", []), "inputs"),
         _values(schema, document.get("outputs", []), "outputs"),
         {
@@ -46,6 +41,17 @@ def read_models(schema: Schema, document: Dict[str, Any]) -> Models:
             for name, entry in schema.table(document.get("proofs", {}), "proofs").items()
         },
     )
+
+
+def _variants(schema: Schema, document: Dict[str, Any], key: str) -> Sources:
+    found: Sources = {}
+    for variant, entry in schema.table(document.get(key, {}), key).items():
+        where = f"{key}.{variant}"
+        sides = schema.table(entry, where, ("keras", "torch"))
+        found[variant] = {
+            side: _source(schema, value, f"{where}.{side}") for side, value in sides.items()
+        }
+    return found
 
 
 def _proof(schema: Schema, entry: Any, where: str) -> ProofCase:

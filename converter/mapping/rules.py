@@ -304,6 +304,8 @@ class Mapping:
         spellings: Another template of PyTorch names to the one that the rules write.
         requirements: Hyperparameters that outputs depend on.
         sources: Variant of the architecture to its ``keras`` and ``torch`` factory.
+        presets: The same for variants that are too large to be tried: their names and shapes are
+            paired, and nothing else is done with them.
         inputs: What both models take, for validation.
         outputs: What both models give, for validation; empty for a single output.
         proofs: Name of a small model to how both of its sides are built.
@@ -328,11 +330,17 @@ class Mapping:
     automatic: tuple[str, ...] = ()
     requirements: tuple[Requirement, ...] = ()
     sources: Dict[str, Dict[str, Source]] = field(default_factory=dict)
+    presets: Dict[str, Dict[str, Source]] = field(default_factory=dict)
     inputs: tuple[ModelValue, ...] = ()
     outputs: tuple[ModelValue, ...] = ()
     proofs: Dict[str, ProofCase] = field(default_factory=dict)
     unproved: Dict[str, str] = field(default_factory=dict)
     path: Path | None = None
+
+    @property
+    def variants(self) -> Dict[str, Dict[str, Source]]:
+        """Every full-size variant, those too large to be tried included."""
+        return {**self.sources, **self.presets}
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,8 +105,8 @@ def prove_variant(mapping: Mapping, name: str) -> int:
 
     Args:
         mapping: The mapping.
-        name: One of its ``sources``. Where PyTorch has no such variant, the names that it would
-            have are made.
+        name: One of its ``sources`` or ``presets``. Where PyTorch has no such variant, the names
+            that it would have are made.
 
     Returns:
         The number of PyTorch tensors.
@@ -115,7 +115,7 @@ def prove_variant(mapping: Mapping, name: str) -> int:
         ProofError: If the tensors of one side are not those of the model.
         PlanError: If the two models do not fit together.
     """
-    sides = mapping.sources[name]
+    sides = mapping.variants[name]
     keras = api.open(build_source(sides["keras"], family="keras", meta=True))
     if "torch" not in sides:
         made = api.plan(keras, mapping=None if _is_found_by_name(mapping) else mapping).plan

@@ -28,7 +28,7 @@ def prove(mapping: ArchitectureMapping, progress: Callable[[str], None]) -> Proo
     for name in mapping.proofs:
         progress(name)
         cases[name] = prove_case(mapping, name)
-    for name in mapping.sources:
+    for name in mapping.variants:
         progress(name)
         variants[name] = prove_variant(mapping, name)
     return add(mapping, cases=cases, variants=variants)
@@ -49,7 +49,7 @@ def add(
     proof = Proof(
         known.digest,
         {name: all_cases[name] for name in mapping.proofs if name in all_cases},
-        {name: all_variants[name] for name in mapping.sources if name in all_variants},
+        {name: all_variants[name] for name in mapping.variants if name in all_variants},
     )
     write_proof(mapping, proof)
     return proof

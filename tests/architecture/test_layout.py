@@ -86,6 +86,12 @@ def test_the_host_check_is_able_to_fail():
     assert not HOST.search("a/work/b and https://x.org/root/")
 
 
+def test_ci_runs_the_command_of_the_readme():
+    command = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()[-1]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"\n{command.removeprefix('exec ')}\n" in text
+
+
 def public_names() -> Iterator[str]:
     import converter
 

@@ -35,7 +35,7 @@ def _cases():
 
 def _variants():
     for name in library.names():
-        for variant, sides in library.get(name).sources.items():
+        for variant, sides in library.get(name).variants.items():
             marks = _marks(sides, quick=False)
             yield pytest.param(name, variant, id=f"{name}:{variant}", marks=marks)
 
@@ -64,7 +64,7 @@ def test_outputs_agree_and_the_record_says_what_the_run_says(name, case):
 @pytest.mark.parametrize(("name", "variant"), list(_variants()))
 def test_full_size_names_and_shapes_pair_both_ways(name, variant):
     mapping = library.get(name)
-    oracles.prepare(mapping.sources[variant])
+    oracles.prepare(mapping.variants[variant])
     found = prove_variant(mapping, variant)
     if IS_RECORDING:
         record.add(mapping, variants={variant: found})

@@ -26,7 +26,7 @@ def test_each_mapping_is_proved_and_each_record_is_of_a_model_that_the_file_name
     assert list(find_unproved(mapping)) == []
     proof = read_proof(mapping)
     assert set(proof.cases) == set(mapping.proofs)
-    assert set(proof.variants) == set(mapping.sources)
+    assert set(proof.variants) == set(mapping.variants)
 
 
 def test_each_record_has_its_mapping():

@@ -62,6 +62,9 @@ deep = { keras = "conv9", torch = "features.8" }
 keras = "my.keras:build"
 torch = { factory = "my.torch:build", arguments = { depth = 3 } }
 
+[presets.huge]
+torch = "my.torch:build_huge"
+
 [proofs.mini]
 keras = "my.keras:build"
 own = "their.converter"
@@ -104,6 +107,8 @@ def test_everything_a_file_can_say():
         ModelValue(axes="b h w c -> b c h w", shape=(8, 8, 3), low=0.0, high=255.0, dtype="int32"),
     )
     assert found.outputs == (ModelValue("x", "y"),)
+    assert found.presets == {"huge": {"torch": Source("my.torch:build_huge")}}
+    assert list(found.variants) == ["small", "huge"]
     assert found.unproved == {"a larger one": "nobody has it"}
     assert found.proofs == {
         "mini": ProofCase(
