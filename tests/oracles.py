@@ -6,7 +6,11 @@ it is imported, and none of them is used by a classifier, so their names are dec
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import importlib
 import importlib.util
+import sys
 import warnings
 from typing import Any
 
@@ -37,8 +41,23 @@ def _declare_operators() -> None:
             torch.library.define(f"torchvision::{name}", _SIGNATURE)
 
 
+def _import_sentencepiece() -> None:
+    """Import what keras_hub and transformers import later, in a way that Python can end after it.
+
+    sentencepiece 0.2.1 warns about its types while it is imported, and frees them at exit in an
+    order that crashes Python 3.11 after a run of pytest; so what would free them is held for ever.
+    """
+    with warnings.catch_warnings(), contextlib.suppress(ImportError):
+        warnings.simplefilter("ignore")
+        importlib.import_module("sentencepiece")
+    capsule = getattr(sys.modules.get("swig_runtime_data4"), "type_pointer_capsule", None)
+    if capsule is not None:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(capsule))
+
+
 def keras_hub() -> Any:
     """Import keras_hub, or skip the test."""
+    _import_sentencepiece()
     with warnings.catch_warnings():
         # keras_hub warns on import that tensorflow-text is missing, which only tokenizers need.
         warnings.simplefilter("ignore")
@@ -47,6 +66,7 @@ def keras_hub() -> Any:
 
 def transformers() -> Any:
     """Import transformers, or skip the test."""
+    _import_sentencepiece()
     if importlib.util.find_spec("torchvision") is not None:
         torchvision()  # which transformers imports where it is installed
     with warnings.catch_warnings():
