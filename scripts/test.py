@@ -1,7 +1,7 @@
 """Everything that has to hold: format, lint, import contracts, types, tests and documentation.
 
-``python3 scripts/test.py --oracles`` is what CI runs, and needs nothing but Python 3.11 and git.
-Further arguments go to pytest: ``python3 scripts/test.py --no-lint -k algebra``.
+``python3 scripts/test.py`` is what CI runs, and needs nothing but Python 3.11 and git. Further
+arguments go to pytest: ``python3 scripts/test.py --no-lint -k algebra``.
 """
 
 from __future__ import annotations
