@@ -18,11 +18,11 @@ from converter.graph.connections import (
     WrittenCall,
     is_reference,
     read_shape,
-    replaced,
     written_calls,
 )
 from converter.graph.dialects import class_now
 from converter.graph.layers import LayerReader, layer_name
+from converter.graph.nested import replaced
 from converter.graph.nodes import Call, Graph, Layer, ValueRef, ValueSpec
 from converter.graph.shapes import values_of, with_shapes
 

@@ -11,10 +11,11 @@ Source: keras 3.15.1 ``models/functional.py``, ``saving/serialization_lib.py``; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from converter.graph.nested import found_in
 from converter.graph.nodes import Constant, ValueSpec
 
 _CONSTANT = "_CONSTANT_VALUE"  # tf.keras, in place of a layer's name: the value itself follows
@@ -55,30 +56,7 @@ class WrittenCall:
 
     def references(self) -> Iterator[Reference]:
         """Yield every value that the call takes."""
-        yield from references_in((self.arguments, self.keywords))
-
-
-def references_in(value: Any) -> Iterator[Reference]:
-    """Yield every reference in nested arguments, in their order."""
-    if isinstance(value, Reference):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from references_in(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from references_in(item)
-
-
-def replaced(value: Any, change: Callable[[Any], Any]) -> Any:
-    """Return nested arguments with every leaf changed; dicts, lists and tuples stay as they are."""
-    if isinstance(value, Mapping):
-        return {key: replaced(item, change) for key, item in value.items()}
-    if isinstance(value, list):
-        return [replaced(item, change) for item in value]
-    if isinstance(value, tuple):
-        return tuple(replaced(item, change) for item in value)
-    return change(value)
+        yield from found_in((self.arguments, self.keywords), Reference)
 
 
 def written_calls(nodes: object, names: frozenset[str]) -> list[WrittenCall]:

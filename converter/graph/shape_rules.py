@@ -10,10 +10,11 @@ Source: keras 3.15.1, ``compute_output_shape`` and ``compute_output_spec`` of ev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from converter.graph.nested import found_in
 from converter.graph.nodes import Layer, ValueShape, ValueSpec
 
 
@@ -43,7 +44,7 @@ class Given:
     @property
     def values(self) -> list[ValueSpec]:
         """All values among the arguments, in order."""
-        return list(specs_in((self.arguments, self.keywords)))
+        return list(found_in((self.arguments, self.keywords), ValueSpec))
 
     @property
     def first(self) -> ValueSpec:
@@ -52,7 +53,7 @@ class Given:
         Raises:
             ShapeError: If there is none.
         """
-        found = next(specs_in((self.arguments, self.keywords)), None)
+        found = next(found_in((self.arguments, self.keywords), ValueSpec), None)
         if found is None:
             raise ShapeError("it takes no value")
         return found
@@ -103,18 +104,6 @@ class Given:
 
 Rule = Callable[[Given], Sequence[ValueSpec]]
 ShapeRule = Callable[[Given], ValueShape]
-
-
-def specs_in(value: Any) -> Iterator[ValueSpec]:
-    """Yield every value in nested arguments."""
-    if isinstance(value, ValueSpec):
-        yield value
-    elif isinstance(value, Mapping):
-        for key in value:
-            yield from specs_in(value[key])
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from specs_in(item)
 
 
 def shape_of(spec: ValueSpec) -> ValueShape:

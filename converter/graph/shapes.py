@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from converter.graph import shapes_features, shapes_operations, shapes_sequences, shapes_windows
-from converter.graph.connections import replaced
+from converter.graph.nested import replaced
 from converter.graph.nodes import OPERATION, Call, Graph, Layer, ValueRef, ValueSpec
 from converter.graph.shape_rules import Given, Rule, ShapeError, compute_dtype
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from converter.graph.nested import found_in
 from converter.graph.nodes import Layer, ValueShape, ValueSpec
 from converter.graph.shape_rules import (
     Given,
@@ -16,7 +17,6 @@ from converter.graph.shape_rules import (
     compute_dtype,
     need_rank,
     shape_of,
-    specs_in,
 )
 from converter.graph.shapes_windows import convolved
 
@@ -128,7 +128,7 @@ def _width_back(infer: Infer, given: Given, ahead: ValueSpec) -> int | None:
 
 def _attended(given: Given) -> Sequence[ValueSpec]:
     """Attention and AdditiveAttention, which take a list of query, value and perhaps key."""
-    values = list(specs_in(given.arguments[:1]))
+    values = list(found_in(given.arguments[:1], ValueSpec))
     if len(values) < 2:
         raise ShapeError("it takes a query and a value")
     query, value = shape_of(values[0]), shape_of(values[1])

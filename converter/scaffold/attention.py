@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from converter.errors import UnsupportedFileError
-from converter.scaffold.program import Code, Literal, Part, Use, applied, call
+from converter.scaffold.program import Code, Literal, Part, Use, applied, call, listed
 from converter.scaffold.scope import Translation, Value
 
 
@@ -17,46 +17,53 @@ def multi_head(t: Translation) -> None:
     axes = config.get("attention_axes")
     if any(value.rank != 3 for value in values) or axes not in (None, [1], 1):
         raise UnsupportedFileError(f"cannot scaffold '{t.path}': it attends over axes {axes}")
-    if config.get("sliding_window"):
-        raise UnsupportedFileError(f"cannot scaffold '{t.path}': it has a sliding_window")
-    query, value = values[0], values[1]
-    key = values[2] if len(values) > 2 else value
-    width = t.output()[-1]
-    sizes = [Literal(one.shape[-1]) for one in (query, key, value)]
+    given = _projected(t)
     member = t.member(
         call(
             t.snippet("MultiHeadAttention"),
             Literal(config["num_heads"], "heads"),
             Literal(config["key_dim"], "key_dim"),
             Literal(config.get("value_dim") or config["key_dim"], "value_dim"),
-            ("(", sizes[0], ", ", sizes[1], ", ", sizes[2], ")"),
-            Literal(width, "width"),
+            listed([one.shape[-1] for one in given]),
+            Literal(t.output()[-1], "width"),
             **_switches(config),
         )
     )
-    _attended(t, member, (query, key, value))
+    _attended(t, member, given)
 
 
 def grouped(t: Translation) -> None:
     """GroupQueryAttention."""
     config = t.config
-    if config.get("sliding_window"):
-        raise UnsupportedFileError(f"cannot scaffold '{t.path}': it has a sliding_window")
-    values = t.values()
-    query, value = values[0], values[1]
-    key = values[2] if len(values) > 2 else value
-    sizes = [Literal(one.shape[-1]) for one in (query, key, value)]
+    given = _projected(t)
     member = t.member(
         call(
             t.snippet("GroupQueryAttention"),
             Literal(config["num_query_heads"], "heads"),
             Literal(config["num_key_value_heads"], "key_heads"),
             Literal(config["head_dim"], "head_dim"),
-            ("(", sizes[0], ", ", sizes[1], ", ", sizes[2], ")"),
+            listed([one.shape[-1] for one in given]),
             **_switches(config),
         )
     )
-    _attended(t, member, (query, key, value))
+    _attended(t, member, given)
+
+
+def _projected(t: Translation) -> tuple[Value, Value, Value]:
+    """Return query, key and value of a layer that projects them.
+
+    Raises:
+        UnsupportedFileError: If it does not attend to all steps.
+    """
+    if t.config.get("sliding_window"):
+        raise UnsupportedFileError(f"cannot scaffold '{t.path}': it has a sliding_window")
+    return _query_key_value(t)
+
+
+def _query_key_value(t: Translation) -> tuple[Value, Value, Value]:
+    """Return query, key and value; Keras takes the key last, and it may be missing."""
+    query, value, *key = t.values()
+    return query, key[0] if key else value, value
 
 
 def _switches(config: Mapping[str, Any]) -> dict[str, Part | Code]:
@@ -105,9 +112,7 @@ def additive(t: Translation) -> None:
 
 def _plain(t: Translation, name: str) -> None:
     config = t.config
-    values = t.values()
-    query, value = values[0], values[1]
-    key = values[2] if len(values) > 2 else value
+    query, key, value = _query_key_value(t)
     scale = bool(config.get("use_scale"))
     if name == "Attention":
         concat = config.get("score_mode", "dot") == "concat"

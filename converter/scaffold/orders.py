@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from converter.graph.nested import found_in
 from converter.graph.nodes import Call, Graph, Layer, ValueRef
-from converter.scaffold.scope import Order, refs_in
+from converter.scaffold.scope import Order
 from converter.validation.layouts import PASSING, SPATIAL
 
 
@@ -68,4 +69,4 @@ def _makers(graph: Graph, ref: ValueRef) -> Iterator[Layer]:
 
 
 def _taken(call: Call) -> list[ValueRef]:
-    return [*refs_in(call.arguments), *refs_in(call.keywords)]
+    return list(found_in((call.arguments, call.keywords), ValueRef))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from converter.errors import UnsupportedFileError
+from converter.graph.nested import found_in
 from converter.graph.nodes import Call, Constant, Graph, Layer, ValueRef, ValueShape
 from converter.mapping.naming import module_name
 from converter.mapping.rules import Kind
@@ -230,7 +231,7 @@ class Translation:
 
     def refs(self) -> list[ValueRef]:
         """Return every value among the positional arguments, nested ones included."""
-        return list(refs_in(self.call.arguments))
+        return list(found_in(self.call.arguments, ValueRef))
 
     def values(self) -> list[Value]:
         """Return the same as values."""
@@ -243,7 +244,7 @@ class Translation:
 
     def keyword(self, name: str) -> list[Value]:
         """Return the values of a keyword argument."""
-        return [self.scope.value(ref) for ref in refs_in(self.call.keywords.get(name))]
+        return [self.scope.value(ref) for ref in found_in(self.call.keywords.get(name), ValueRef)]
 
     def use(self, order: Order, index: int = 0) -> Use:
         """Return an input in an order."""
@@ -295,17 +296,6 @@ class Translation:
     def note(self, text: str) -> None:
         """Tell a person something about the translation."""
         self.scope.shared.notes.setdefault(text)
-
-
-def refs_in(value: Any) -> list[ValueRef]:
-    """Return every value in nested arguments."""
-    if isinstance(value, ValueRef):
-        return [value]
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        return [ref for one in value for ref in refs_in(one)]
-    return []
 
 
 def literal(value: Any) -> Part | Code:

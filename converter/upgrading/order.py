@@ -9,28 +9,16 @@ way to an output, and those of one length as a walk from the outputs meets them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
+from converter.graph.nested import found_in
 from converter.graph.nodes import Call, Graph, Layer, ValueRef
-
-
-def values_in(value: Any) -> Iterator[ValueRef]:
-    """Yield every value in nested arguments, in their order."""
-    if isinstance(value, ValueRef):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from values_in(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from values_in(item)
 
 
 def taken(call: Call) -> list[ValueRef]:
     """Return the values that a call takes, as Keras lists them."""
-    return list(values_in((call.arguments, dict(call.keywords))))
+    return list(found_in((call.arguments, call.keywords), ValueRef))
 
 
 def in_keras_order(graph: Graph) -> Graph:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from support.keras_graphs import of_graph, of_keras
+from support.shared_files import FOLDER, keras_files
 
 import converter
 from converter.errors import UnsupportedFileError
@@ -14,18 +14,12 @@ from converter.graph.reading import read_graph, read_graph_text
 
 keras = pytest.importorskip("keras")
 
-FOLDER = Path(__file__).parents[2] / ".." / "shared" / "checkpoints"
 pytestmark = [
     pytest.mark.frameworks,
     pytest.mark.skipif(not FOLDER.is_dir(), reason="the shared checkpoints are not there"),
 ]
 
-# What holds recorded inputs and outputs is no model.
-FILES = sorted(
-    path.name
-    for path in (FOLDER.iterdir() if FOLDER.is_dir() else ())
-    if path.suffix in (".h5", ".hdf5", ".keras") and "inputs_and_outputs" not in path.name
-)
+FILES = [path.name for path in keras_files()]
 JSON = sorted(path.name for path in FOLDER.glob("*.json")) if FOLDER.is_dir() else []
 NO_ARCHITECTURE = "it holds no architecture"
 

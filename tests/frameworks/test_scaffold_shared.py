@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from support.scaffold_report import SharedFile, note
 from support.scaffolding import run_source
+from support.shared_files import FOLDER, MODELS, WITHOUT_GRAPH, needs_files
 
 import converter
 from converter.errors import CheckpointError
@@ -23,17 +24,8 @@ from converter.scaffold.writing import Source, write_source
 
 pytestmark = pytest.mark.frameworks
 
-FOLDER = Path(__file__).parents[3] / "shared" / "checkpoints"
 LARGE = "brainchop-model11ae.h5"  # its input has 256 ** 3 voxels; it is run on a smaller one below
-WITHOUT_GRAPH = frozenset({"music_compact_cnn-tf.hdf5", "music_compact_cnn-theano.hdf5"})
-FILES = sorted(
-    path
-    for pattern in ("*.h5", "*.hdf5", "*.keras")
-    for path in FOLDER.glob(pattern)
-    if "inputs_and_outputs" not in path.name and ".weights" not in path.name
-)
 RECORDED = sorted(FOLDER.glob("dl4j-*_inputs_and_outputs.h5"))
-needs_files = pytest.mark.skipif(not FILES, reason="the shared checkpoints are not there")
 
 
 def _note(name: str, source: Source | None, reference: str, result: str) -> None:
@@ -43,7 +35,7 @@ def _note(name: str, source: Source | None, reference: str, result: str) -> None
 
 
 @needs_files
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.name)
 def test_every_shared_model_is_scaffolded_and_loads(path):
     with converter.open(path) as checkpoint:
         if path.name in WITHOUT_GRAPH:
@@ -63,7 +55,7 @@ def test_every_shared_model_is_scaffolded_and_loads(path):
 @needs_files
 @pytest.mark.parametrize(
     "path",
-    [path for path in FILES if path.name not in WITHOUT_GRAPH | {LARGE}],
+    [path for path in MODELS if path.name not in WITHOUT_GRAPH | {LARGE}],
     ids=lambda path: path.name,
 )
 def test_every_shared_model_that_keras_opens_gives_its_outputs(path, tmp_path):

@@ -14,12 +14,11 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from support.shared_files import FOLDER, keras_files
 from torch import nn
 
 import converter
 
-FOLDER = Path(__file__).parents[2] / ".." / "shared" / "checkpoints"
-KERAS = (".h5", ".hdf5", ".keras")
 # Their arrays are joined, turned and reordered: see test_keras_files_keras_1.py and _cudnn.py.
 REORDERED = frozenset(
     {
@@ -32,13 +31,6 @@ REORDERED = frozenset(
         "ncf-ml1m-gmf.weights.legacy.h5",
     }
 )
-
-
-def keras_files() -> list[Path]:
-    if not FOLDER.is_dir():
-        return []
-    found = (path for path in FOLDER.iterdir() if path.suffix in KERAS)
-    return sorted(path for path in found if "inputs_and_outputs" not in path.name)
 
 
 def legacy_files() -> list[Path]:

@@ -10,6 +10,8 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from filelock import FileLock
+
 FOLDER = Path(__file__).parents[2] / "report"
 
 
@@ -52,12 +54,17 @@ class SharedFile:
 
 def note(row: Application | SharedFile) -> None:
     """Put a row into its table, in the place of an older one of the same model."""
+    FOLDER.mkdir(exist_ok=True)
     path = FOLDER / row.FILE
+    with FileLock(path.with_suffix(".lock")):  # tests run in several processes
+        _replace(path, row)
+
+
+def _replace(path: Path, row: Application | SharedFile) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()[2:] if path.exists() else []
     rows = {_key(line, row.KEY): line for line in lines}
     made = f"| {' | '.join(map(str, astuple(row)))} |"
     rows[_key(made, row.KEY)] = made
-    FOLDER.mkdir(exist_ok=True)
     head = [f"| {row.HEAD} |", f"| {row.ALIGN} |"]
     path.write_text("\n".join([*head, *sorted(rows.values())]) + "\n", encoding="utf-8")
 
