@@ -331,7 +331,7 @@ def default_family(
         like: What the target must look like, or ``None``.
         format: Identifier of the target's format, where the ending does not say it.
     """
-    family = target_format(Path(target), format).family
+    family = target_format(target, format).family
     if family is not None:
         return family
     model = _open_like(like)

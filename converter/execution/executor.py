@@ -104,8 +104,8 @@ def execute(
     """
     from converter.formats.registry import create_writer, target_format
 
+    format_id = target_format(target, format).id
     path = Path(target)
-    format_id = target_format(path, format).id
 
     def make_writer(folder: Path) -> Writer:
         return create_writer(

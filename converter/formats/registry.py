@@ -9,6 +9,7 @@ they are used.
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -282,13 +283,19 @@ def _named(checkpoint: Checkpoint, architecture: Path) -> Checkpoint:
         raise
 
 
-def target_format(path: Path, explicit: str | None = None) -> Format:
+def target_format(target: object, explicit: str | None = None) -> Format:
     """Return the format in which a target is written: the one asked for, or that of its ending.
 
     Raises:
-        UsageError: If there is no such format, the ending says none, or it is not written.
+        UsageError: If there is no such format, the ending says none, or it is not written; or if
+            the target is no path.
     """
-    path = Path(path)
+    if not isinstance(target, str | os.PathLike):
+        raise UsageError(
+            f"cannot write into a {type(target).__name__}: a target is the path of a file",
+            hint="converter.load(model, source) fills a live model",
+        )
+    path = Path(target)
     found = get_format(explicit) if explicit is not None else find_suffix(path)
     if found is not None and found.can_write:
         return found

@@ -7,8 +7,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from support.tensor_files import SHARED, random_values, small_manifest, write_file
 
+import converter
 from converter.errors import CheckpointError, UnknownFormatError, UnsupportedFileError, UsageError
 from converter.formats.registry import (
     FORMATS,
@@ -230,3 +232,15 @@ class TestRealFiles:
                 found = checkpoint.read(key)
                 assert (found.dtype, found.shape) == (value.dtype, value.shape)
                 assert found.tobytes() == value.tobytes()
+
+
+@pytest.mark.parametrize("to", [None, "torch"])
+def test_a_live_target_is_refused_with_the_way_to_fill_it(tmp_path, to):
+    """Seen first as a TypeError out of pathlib."""
+    save_file({"fc.weight": np.ones((3, 5), "f4")}, tmp_path / "a.safetensors")
+    with pytest.raises(UsageError) as error:
+        converter.convert(tmp_path / "a.safetensors", np.zeros(3), to=to)
+    assert str(error.value).splitlines()[0] == (
+        "cannot write into a ndarray: a target is the path of a file"
+    )
+    assert error.value.hint == "converter.load(model, source) fills a live model"
