@@ -51,7 +51,10 @@ def plot(
         ),
     ] = None,
     layer: Annotated[
-        str | None, typer.Option("--layer", metavar="NAME", help="Which kernel to draw.")
+        str | None,
+        typer.Option(
+            "--layer", metavar="NAMES", help="Draw only what is called so: conv1, 'encoder/**'."
+        ),
     ] = None,
     json: options.Json = False,
     debug: options.Debug = False,
@@ -86,26 +89,48 @@ def chosen(sources: Sequence[Path], kind: Kind | None, *, page: bool) -> list[Ki
 
 
 def draw(kind: Kind, sources: Sequence[Path], layer: str | None) -> Any:
-    """Return one figure."""
-    from converter import api
+    """Return one figure.
+
+    Raises:
+        UsageError: If there are too many or too few sources for it, or no such tensors.
+    """
+    from converter import api, weights
     from converter.errors import UsageError
-    from converter.inspection import drawing, figures, series
+    from converter.inspection import drawing
 
     if kind is Kind.evolution:
-        if series.is_record(sources[0]):
-            moments = series.read_record(sources[0])
-        else:
-            moments = series.measure_series(sources)
-        return figures.evolution(moments, f"{sources[0].name}: evolution of the weights")
+        return _evolution(sources, layer)
     wanted = 2 if kind is Kind.change else 1
     if len(sources) != wanted:
         raise UsageError(f"cannot draw {kind} of {len(sources)} sources: it takes {wanted}")
     with api.open(sources[0]) as first:
         if kind is Kind.change:
             with api.open(sources[1]) as second:
-                return drawing.draw_change(first, second)
+                found = weights.diff(first, second, only=layer)
+                return drawing.draw_change(found, first, second)
         if kind is Kind.kernel:
             return drawing.draw_kernel(first, layer)
-        return {Kind.histograms: drawing.draw_histograms, Kind.spectra: drawing.draw_spectra}[kind](
-            first
-        )
+        if kind is Kind.spectra:
+            return drawing.draw_spectra(first, layer)
+        return drawing.draw_histograms(first, layer)
+
+
+def _evolution(sources: Sequence[Path], layer: str | None) -> Any:
+    """Return the figure of a series of checkpoints, or of one record of a training."""
+    from converter.errors import UsageError
+    from converter.inspection import figures, series
+
+    names = [source.name for source in sources]
+    if any(series.is_record(source) for source in sources):
+        if len(sources) > 1:
+            raise UsageError(f"cannot draw {len(sources)} sources: a record is drawn alone")
+        moments = series.read_record(sources[0])
+    else:
+        moments = series.measure_series(sources)
+    if layer is not None:
+        moments = series.chosen(moments, layer)
+    if not any(moment.points for moment in moments):
+        what = "no weight in it" if layer is None else f"no weight is called '{layer}'"
+        raise UsageError(f"cannot draw the evolution of {names[0]}: {what}")
+    title = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+    return figures.evolution(moments, f"{title}: evolution of the weights")

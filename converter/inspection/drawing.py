@@ -14,21 +14,30 @@ from converter.errors import UsageError
 from converter.execution.small_files import write_small
 from converter.formats.base import Checkpoint
 from converter.inspection import figures
-from converter.inspection.difference import compare_checkpoints
+from converter.inspection.difference import Comparison
 from converter.inspection.inventory import Entry, take_inventory
 from converter.inspection.pieces import read_pieces
 from converter.inspection.series import weights_of
 from converter.inspection.statistics import measure_tensor
 from converter.tensors.dtype import Array
+from converter.tensors.selection import is_chosen
 
 BINS = 121
 MAX_MATRIX = 64 << 20  # bytes in float64: singular values of a larger one take minutes
 SUFFIXES = (".png", ".svg", ".html")
 
 
-def draw_histograms(checkpoint: Checkpoint) -> Any:
-    """Return a figure of where the values of each weight lie."""
-    entries = weights_of(take_inventory(checkpoint.manifest))
+def draw_histograms(checkpoint: Checkpoint, only: str | None = None) -> Any:
+    """Return a figure of where the values of each weight lie.
+
+    Args:
+        checkpoint: An open checkpoint.
+        only: A pattern of the names that are drawn, or ``None`` for all.
+
+    Raises:
+        UsageError: If there are no such weights.
+    """
+    entries = _chosen(checkpoint, only)
     measured = {one.spec.name: measure_tensor(checkpoint, one.spec.name) for one in entries}
     bound = max((one.largest for one in measured.values() if one is not None), default=0.0) or 1.0
     # Fine around zero and coarse outside, as the axis is drawn.
@@ -40,7 +49,8 @@ def draw_histograms(checkpoint: Checkpoint) -> Any:
         if one is not None and one.elements
     }
     if not densities:
-        raise UsageError(f"cannot draw {checkpoint.label}: it has no floating-point weights")
+        what = "it has no floating-point weights" if only is None else f"no weight is '{only}'"
+        raise UsageError(f"cannot draw {checkpoint.label}: {what}")
     return figures.histograms(densities, f"{checkpoint.label}: values by tensor")
 
 
@@ -53,37 +63,47 @@ def _counts(checkpoint: Checkpoint, name: str, edges: Array) -> Array:
     return counts / np.diff(edges)
 
 
+def _chosen(checkpoint: Checkpoint, only: str | None) -> list[Entry]:
+    """Return the weights of a checkpoint whose names a pattern chooses."""
+    entries = weights_of(take_inventory(checkpoint.manifest))
+    return [one for one in entries if only is None or is_chosen(one.spec.name, only)]
+
+
 def draw_kernel(checkpoint: Checkpoint, name: str | None = None) -> Any:
     """Return a figure of one kernel: filters as images, or a matrix as a heat map.
 
     Args:
         checkpoint: An open checkpoint.
-        name: The tensor; by default the first with spatial axes, and else the first matrix.
+        name: The tensor, or a pattern that chooses it; by default the first with spatial axes, and
+            else the first matrix.
 
     Raises:
         UsageError: If there is no such tensor, or it has no two axes.
     """
-    entries = weights_of(take_inventory(checkpoint.manifest))
-    chosen = _kernel(entries, name, checkpoint)
+    chosen = _kernel(checkpoint, name)
     array = _float(checkpoint, chosen.spec.name)
     title = f"{checkpoint.label}: {chosen.spec.name}"
     if array.ndim == 4:
         return figures.kernel_grid(_tiles(array, chosen), title)
-    names = chosen.axes if len(chosen.axes) == array.ndim else tuple("" for _ in array.shape)
-    flat = array.reshape(-1, array.shape[-1])
-    return figures.matrix(flat, title, (" ".join(names[:-1]) or "row", names[-1] or "column"))
+    units = array.ndim - 1 if chosen.unit_axis is None else chosen.unit_axis
+    names = chosen.axes if len(chosen.axes) == array.ndim else ()
+    rest = [name for axis, name in enumerate(names) if axis != units]
+    labels = (names[units], " ".join(rest)) if names else ("unit", "what goes into it")
+    if array.ndim == 2:  # as it lies in the file
+        labels = (names[0], names[1]) if names else ("row", "column")
+        return figures.matrix(array, title, labels)
+    flat = np.moveaxis(array, units, 0).reshape(array.shape[units], -1)
+    return figures.matrix(flat, title, labels)
 
 
-def _kernel(entries: Sequence[Entry], name: str | None, checkpoint: Checkpoint) -> Entry:
-    if name is not None:
-        for entry in entries:
-            if name in (entry.spec.name, entry.layer) and len(entry.spec.shape) > 1:
-                return entry
-        raise UsageError(f"cannot draw '{name}': {checkpoint.label} has no such kernel")
+def _kernel(checkpoint: Checkpoint, name: str | None) -> Entry:
+    entries = [one for one in _chosen(checkpoint, name) if len(one.spec.shape) > 1]
     for rank in (4, 2, 3, 5):
         for entry in entries:
             if len(entry.spec.shape) == rank:
                 return entry
+    if name is not None:
+        raise UsageError(f"cannot draw '{name}': {checkpoint.label} has no such kernel")
     raise UsageError(f"cannot draw {checkpoint.label}: it has no kernel")
 
 
@@ -106,45 +126,64 @@ def _tiles(array: Array, entry: Entry) -> Array:
     return array.reshape(-1, *array.shape[2:])
 
 
-def draw_spectra(checkpoint: Checkpoint) -> Any:
+def draw_spectra(checkpoint: Checkpoint, only: str | None = None) -> Any:
     """Return a figure of the singular values of each weight, seen as a matrix.
 
     A kernel of more axes is a matrix of its units and all the rest, where its units are known;
     larger ones than ``MAX_MATRIX`` are left out.
 
+    Args:
+        checkpoint: An open checkpoint.
+        only: A pattern of the names that are drawn, or ``None`` for all.
+
     Raises:
         UsageError: If there is no matrix.
     """
-    found = {}
-    for entry in weights_of(take_inventory(checkpoint.manifest)):
+    found, left_out = {}, 0
+    for entry in _chosen(checkpoint, only):
         rank = len(entry.spec.shape)
-        too_large = entry.elements * 8 > MAX_MATRIX or not entry.elements
-        if rank < 2 or too_large or (rank > 2 and entry.unit_axis is None):
+        if rank < 2 or not entry.elements or (rank > 2 and entry.unit_axis is None):
+            continue
+        left_out += 1
+        if entry.elements * 8 > MAX_MATRIX:
             continue
         array = _float(checkpoint, entry.spec.name)
         units = np.moveaxis(array, entry.unit_axis or 0, 0)
         if np.isfinite(units).all():
             matrix = units.reshape(units.shape[0], -1)
             found[entry.spec.name] = np.linalg.svd(matrix, compute_uv=False)
+            left_out -= 1
     if not found:
-        raise UsageError(f"cannot draw the spectra of {checkpoint.label}: it has no matrix")
-    return figures.spectra(found, f"{checkpoint.label}: singular values")
+        raise UsageError(f"cannot draw the spectra of {checkpoint.label}: it has no such matrix")
+    some = f" ({left_out} too large or not finite)" if left_out else ""
+    return figures.spectra(found, f"{checkpoint.label}: singular values{some}")
 
 
-def draw_change(first: Checkpoint, second: Checkpoint) -> Any:
+def draw_change(found: Comparison, first: Checkpoint, second: Checkpoint) -> Any:
     """Return a figure of how far each tensor changed, in the order of the model.
+
+    Counters and other whole numbers are left out.
+
+    Args:
+        found: The comparison of both.
+        first: The reference.
+        second: The other.
 
     Raises:
         UsageError: If the checkpoints have no tensor of one shape in common.
     """
-    order = {name: number for number, name in enumerate(first.manifest.tensors)}
-    found = compare_checkpoints(first, second).tensors
-    tensors = [one for one in found if one.status in ("changed", "same")]
+    specs = {**second.manifest.tensors, **first.manifest.tensors}
+    order = {name: number for number, name in enumerate(specs)}
+    tensors = [
+        one
+        for one in found.tensors
+        if one.status in ("changed", "same") and specs[one.name].dtype.is_floating
+    ]
     if not tensors:
         raise UsageError(
             f"cannot draw the change from {first.label} to {second.label}: no tensor is in both"
         )
-    tensors.sort(key=lambda one: order.get(one.name, len(order)))
+    tensors.sort(key=lambda one: order[one.name])
     return figures.change_by_depth(tensors, f"{first.label} -> {second.label}: change by depth")
 
 

@@ -21,6 +21,8 @@ INK = "#1f2937"
 ACCENT = "#2563eb"
 MAX_NAMES = 60  # on one axis; more would overlap
 MAX_TILES = 64  # of a grid of filters
+MAX_CURVES = 16  # of a training; more are a heat map
+MAX_SPECTRA = 40  # curves from the first to the last layer; more are a heat map
 
 
 def _figure(width: float, height: float) -> Any:
@@ -73,14 +75,16 @@ def kernel_grid(tiles: Array, title: str) -> Any:
     rows = max(1, math.ceil(len(shown) / columns))
     figure = _figure(1.0 * columns + 1.2, 1.0 * rows + 0.8)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    bound = float(np.abs(shown).max(initial=0.0)) or 1.0
+    bound = _largest(shown)
     image = None
     for number, axes in enumerate(grid):
         axes.set_axis_off()
         if number >= len(shown):
             continue
         tile = shown[number]
-        values = tile / (2 * bound) + 0.5 if tile.ndim == 3 else tile
+        values = tile
+        if tile.ndim == 3:  # what is not a number is black
+            values = np.nan_to_num(tile / (2 * bound) + 0.5, posinf=1.0, neginf=0.0)
         image = axes.imshow(values, cmap="RdBu_r", vmin=-bound, vmax=bound)
         axes.set_title(str(number), fontsize=6, color="#6b7280", pad=1)
     left = f", the first {len(shown)} of {len(tiles)}" if len(tiles) > len(shown) else ""
@@ -94,15 +98,28 @@ def matrix(values: Array, title: str, axes_names: tuple[str, str]) -> Any:
     """Draw a matrix as a heat map, red above zero and blue below."""
     figure = _figure(8, 5)
     axes = figure.subplots()
-    bound = float(np.abs(values).max(initial=0.0)) or 1.0
+    largest = _largest(values)
+    # One value far outside would leave all others white.
+    most = float(np.quantile(np.abs(np.nan_to_num(values, posinf=0.0, neginf=0.0)), 0.995))
+    bound = most if 0 < 3 * most < largest else largest
     image = axes.imshow(
         values, cmap="RdBu_r", vmin=-bound, vmax=bound, aspect="auto", interpolation="nearest"
     )
     axes.set_ylabel(axes_names[0])
     axes.set_xlabel(axes_names[1])
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.get_major_locator().set_params(integer=True)
     axes.set_title(title, loc="left")
-    figure.colorbar(image, ax=axes)
+    bar = figure.colorbar(image, ax=axes, extend="both" if bound < largest else "neither")
+    if bound < largest:
+        bar.set_label(f"the largest is {largest:.3g}")
     return figure
+
+
+def _largest(values: Array) -> float:
+    """Return the largest finite absolute value, or 1 where all are zero."""
+    finite = np.abs(values[np.isfinite(values)])
+    return float(finite.max(initial=0.0)) or 1.0
 
 
 def spectra(values: Mapping[str, Array], title: str) -> Any:
@@ -112,6 +129,8 @@ def spectra(values: Mapping[str, Array], title: str) -> Any:
         values: Tensor to singular values of shape ``(rank,)``, descending.
         title: Of the figure.
     """
+    if len(values) > MAX_SPECTRA:
+        return _spectra_heat(values, title)
     figure = _figure(9, 5)
     axes = figure.subplots()
     colours = _colours(len(values))
@@ -128,6 +147,28 @@ def spectra(values: Mapping[str, Array], title: str) -> Any:
     axes.set_title(title, loc="left")
     axes.grid(alpha=0.25)
     _legend(figure, axes, list(values), "first tensor of the model", "last")
+    return figure
+
+
+def _spectra_heat(values: Mapping[str, Array], title: str) -> Any:
+    """Draw a row for each matrix instead of a curve."""
+    figure = _figure(9, _height(len(values)))
+    axes = figure.subplots()
+    shares = np.linspace(0, 1, 101)
+    rows = np.full((len(values), shares.size), np.nan)
+    for row, one in zip(rows, values.values(), strict=True):
+        if one.size and one[0] > 0:
+            place = (np.arange(one.size) + 0.5) / one.size
+            row[:] = np.interp(shares, place, np.log10(np.maximum(one / one[0], 1e-6)))
+    image = axes.imshow(
+        rows, aspect="auto", cmap="viridis", interpolation="nearest",
+        extent=(0, 1, len(rows) - 0.5, -0.5),
+    )  # fmt: skip
+    _names(axes, list(values))
+    axes.set_xlabel("number of the singular value, as a share of all")
+    axes.set_title(title, loc="left")
+    label = "log10 of the singular value, relative to the largest"
+    figure.colorbar(image, ax=axes, shrink=min(1.0, 4 / _height(len(rows)))).set_label(label)
     return figure
 
 
@@ -177,7 +218,7 @@ def evolution(moments: Sequence[Moment], title: str) -> Any:
             _curves(axes, values, names)
             axes.set_ylabel(label)
         else:
-            _heat(figure, axes, values, label)
+            _heat(figure, axes, values, label, names)
     labels = [moment.label for moment in moments]
     step = max(1, math.ceil(len(labels) / 20))
     panels[-1].set_xticks(range(0, len(labels), step), labels[::step], rotation=30, ha="right")
@@ -185,9 +226,6 @@ def evolution(moments: Sequence[Moment], title: str) -> Any:
     if len(names) <= MAX_CURVES:
         _legend(figure, panels[0], names, "", "")
     return figure
-
-
-MAX_CURVES = 16  # more are a heat map
 
 
 def _curves(axes: Any, values: Array, names: Sequence[str]) -> None:
@@ -198,12 +236,13 @@ def _curves(axes: Any, values: Array, names: Sequence[str]) -> None:
     axes.grid(alpha=0.25)
 
 
-def _heat(figure: Any, axes: Any, values: Array, label: str) -> None:
+def _heat(figure: Any, axes: Any, values: Array, label: str, names: Sequence[str]) -> None:
     with np.errstate(all="ignore"):
         logarithms = np.where(values > 0, np.log10(values), np.nan)
     image = axes.imshow(logarithms, aspect="auto", cmap="viridis", interpolation="nearest")
-    axes.set_ylabel("tensor, in the order of the model")
-    figure.colorbar(image, ax=axes, label=f"log10 of {label}\n(white: none, or no change)")
+    _names(axes, names, most=20)
+    white = "none" if label == "norm" else "none, or no change"
+    figure.colorbar(image, ax=axes, label=f"log10 of {label}\n(white: {white})")
 
 
 def _table(moments: Sequence[Moment], names: Sequence[str], field: str) -> Array:
@@ -242,9 +281,9 @@ def _height(rows: int) -> float:
     return min(16.0, 1.6 + 0.22 * rows)
 
 
-def _names(axes: Any, names: Sequence[str]) -> None:
+def _names(axes: Any, names: Sequence[str], most: int = MAX_NAMES) -> None:
     """Write the names of rows: all where they fit, else every n-th."""
-    step = max(1, math.ceil(len(names) / MAX_NAMES))
+    step = max(1, math.ceil(len(names) / most))
     axes.set_yticks(range(0, len(names), step), names[::step], fontsize=7)
 
 

@@ -18,6 +18,7 @@ from converter.formats.registry import open_checkpoint
 from converter.inspection.difference import compare_checkpoints
 from converter.inspection.inventory import Entry, take_inventory
 from converter.inspection.statistics import measure_tensor
+from converter.tensors.selection import is_chosen
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -72,6 +73,18 @@ def read_record(path: Path) -> tuple[Moment, ...]:
                 facts=[("found", str(error))],
             ) from error
     return tuple(found)
+
+
+def chosen(moments: Iterable[Moment], pattern: str) -> tuple[Moment, ...]:
+    """Return the moments with only the tensors whose names a pattern chooses."""
+    return tuple(
+        Moment(
+            moment.label,
+            tuple(point for point in moment.points if is_chosen(point.name, pattern)),
+            moment.warnings,
+        )
+        for moment in moments
+    )
 
 
 def measure_series(paths: Sequence[Path]) -> tuple[Moment, ...]:

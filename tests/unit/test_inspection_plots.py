@@ -6,12 +6,15 @@ What they look like was judged by eye; here it is proved that the numbers arrive
 import math
 import sys
 
+import msgspec
 import numpy as np
 import pytest
 
 from converter import api
+from converter.cli.schema_weights import Plot
 from converter.errors import CorruptFileError, UsageError
 from converter.inspection import drawing, figures, series
+from converter.inspection.difference import compare_checkpoints
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")
@@ -104,6 +107,35 @@ def test_a_matrix_is_a_heat_map_and_an_unknown_name_is_refused():
     assert np.array_equal(shown, network()["head.weight"].astype(float))
 
 
+def test_a_kernel_of_three_axes_has_a_row_for_each_unit():
+    """As it lies in the file it would be a ribbon of 30 rows of 2 pixels."""
+    weight = np.random.default_rng(1).normal(size=(5, 6, 2)).astype(np.float32)
+    state = {"a.weight": weight, "a.bias": np.ones(5, np.float32)}
+    with api.open(state) as checkpoint:
+        axes = drawing.draw_kernel(checkpoint, "a").axes[0]
+    assert np.array_equal(np.asarray(axes.get_images()[0].get_array()), weight.reshape(5, 12))
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("unit", "what goes into it")
+
+
+def test_a_value_far_outside_hides_no_others_and_what_is_no_number_is_drawn():
+    weight = np.random.default_rng(1).normal(size=(30, 20)).astype(np.float32)
+    weight[3, 4], weight[5, 6], weight[7, 8] = 1e6, np.nan, np.inf
+    state = {"a.weight": weight, "b.weight": weight.reshape(10, 3, 4, 5)}
+    with api.open(state) as checkpoint:
+        image = drawing.draw_kernel(checkpoint, "a").axes[0].get_images()[0]
+        filters = drawing.draw_kernel(checkpoint, "b").axes[0].get_images()[0]
+        with pytest.raises(UsageError, match="it has no such matrix"):
+            drawing.draw_spectra(checkpoint)
+        drawing.draw_histograms(checkpoint)
+    assert image.get_clim()[1] < 4
+    assert np.asarray(filters.get_array()).max() <= 1
+    state["c.weight"] = np.eye(3, dtype=np.float32)
+    with api.open(state) as checkpoint:
+        assert drawing.draw_spectra(checkpoint).axes[0].get_title(loc="left") == (
+            "state dict: singular values (2 too large or not finite)"
+        )
+
+
 @pytest.mark.frameworks
 def test_the_filters_of_keras_are_turned_by_their_named_axes():
     from support.keras_files import small_network
@@ -119,8 +151,10 @@ def test_the_filters_of_keras_are_turned_by_their_named_axes():
 
 
 def test_the_change_is_drawn_in_the_order_of_the_model():
-    with api.open(network()) as first, api.open(network(2)) as second:
-        axes = drawing.draw_change(first, second).axes[0]
+    counted = {"steps": np.array(7, np.int64)}
+    with api.open(network() | counted) as first, api.open(network(2)) as second:
+        found = compare_checkpoints(first, second)
+        axes = drawing.draw_change(found, first, second).axes[0]
     widths = [bar.get_width() for bar in axes.patches]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["conv.weight", "head.weight"]
     assert math.isnan(widths[0])
@@ -136,9 +170,16 @@ def test_500_layers_stay_readable(tmp_path):
     assert [len(axes.get_images()) for axes in figure.axes[:3]] == [1, 1, 1]
     assert len(figure.axes[2].get_xticks()) <= 20
     state = {f"l{n}.weight": np.full((2, 2), n + 1.0, np.float32) for n in range(500)}
+    assert all(len(axes.get_yticks()) <= 20 for axes in figure.axes[:3])
     with api.open(state) as checkpoint:
         axes = drawing.draw_histograms(checkpoint).axes[0]
+        spectra = drawing.draw_spectra(checkpoint).axes[0]
     assert len(axes.get_yticks()) <= figures.MAX_NAMES
+    assert spectra.get_lines() == []
+    assert len(spectra.get_yticks()) <= figures.MAX_NAMES
+    rows = np.asarray(spectra.get_images()[0].get_array())
+    assert rows.shape == (500, 101)
+    assert rows[7] == pytest.approx(np.interp(np.linspace(0, 1, 101), [0.25, 0.75], [0, -6]))
     drawing.save([figure], tmp_path / "a.png", "x")
     assert (tmp_path / "a.png").read_bytes().startswith(PNG)
 
@@ -192,3 +233,69 @@ def test_a_page_holds_its_pictures_itself(tmp_path):
     assert str(caught.value) == "cannot draw 2 plots as 'a.png'\n  hint  use .html"
     with pytest.raises(UsageError, match=r"cannot draw 'a\.gif'"):
         drawing.save(drawn, tmp_path / "a.gif", "x")
+
+
+def refused(capsys, monkeypatch, *arguments):
+    """Return what the command says when it ends with exit code 2."""
+    from converter.cli.app import main
+
+    monkeypatch.setattr(sys, "argv", ["converter", "plot", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    said = capsys.readouterr()
+    assert (end.value.code, said.out) == (2, "")
+    return said.err
+
+
+def test_what_cannot_be_drawn_is_refused_and_nothing_is_written(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    saved(tmp_path, 3)
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_text('{"label": "1", "points": []}\n')
+    cases = [
+        (["epoch-0.npz", "epoch-1.npz", "--kind", "spectra"],
+         "error: cannot draw spectra of 2 sources: it takes 1\n"),
+        (["epoch-0.npz", "--kind", "change"],
+         "error: cannot draw change of 1 sources: it takes 2\n"),
+        (["a.jsonl", "b.jsonl"], "error: cannot draw 2 sources: a record is drawn alone\n"),
+        (["a.jsonl"], "error: cannot draw the evolution of a.jsonl: no weight in it\n"),
+        (["epoch-0.npz", "--layer", "tail"],
+         "error: cannot draw epoch-0.npz: no weight is 'tail'\n"),
+        (["epoch-0.npz", "epoch-1.npz", "epoch-2.npz", "--layer", "tail"],
+         "error: cannot draw the evolution of epoch-0.npz: no weight is called 'tail'\n"),
+    ]  # fmt: skip
+    for arguments, message in cases:
+        assert refused(capsys, monkeypatch, *arguments, "--out", "x.png") == message
+    assert not (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize("kind", ["histograms", "kernel", "spectra", "change", "evolution"])
+def test_only_the_layers_that_are_asked_for_are_drawn_and_said_as_json(tmp_path, draw, kind):
+    count = {"change": 2, "evolution": 3}.get(kind, 1)
+    paths = saved(tmp_path, count)
+    target = tmp_path / "a.svg"
+    said = draw(*paths, "--out", target, "--kind", kind, "--layer", "head", "--json")
+    found = msgspec.json.decode(said, type=Plot)
+    assert found == Plot([str(path) for path in paths], str(target), [kind])
+    assert "<svg" in target.read_text()
+    names = {text for text in ("conv.weight", "head.weight") if f"<!-- {text}" in target.read_text()
+             or f": {text} -->" in target.read_text()}  # fmt: skip
+    assert names == {"head.weight"}
+
+
+@pytest.mark.frameworks
+def test_the_change_from_keras_to_pytorch_is_that_of_the_converted_model(tmp_path, draw):
+    from safetensors.numpy import load_file, save_file
+    from support.keras_files import save_small_network
+
+    import converter
+
+    source, target = save_small_network(tmp_path / "a.keras"), tmp_path / "a.safetensors"
+    converter.convert(source, target)
+    state = load_file(target)
+    state["stem.weight"] *= np.float32(1.5)
+    save_file(state, target)
+    draw(source, target, "--out", tmp_path / "a.svg")
+    page = (tmp_path / "a.svg").read_text()
+    assert "<!-- stem.weight -->" in page
+    assert "<!-- the same (7) -->" in page
