@@ -10,7 +10,6 @@ from typing import Any
 
 from converter.execution.conversion import Conversion
 from converter.execution.converted import ConvertedCheckpoint
-from converter.live.keras_model import KerasModelCheckpoint
 from converter.planning.plan import Plan
 from converter.tensors.dtype import Array
 from converter.validation.acquitting import without_acquitted
@@ -18,11 +17,12 @@ from converter.validation.compensating import Compensation
 from converter.validation.explaining import explain, floor_of
 from converter.validation.findings import Finding, LayerError
 from converter.validation.fitting import distance
-from converter.validation.keras_trace import KerasTrace, trace_keras
+from converter.validation.keras_side import KerasSide
+from converter.validation.keras_trace import KerasTrace, as_array
 from converter.validation.localising import Place, fit_output, run_freely, run_on_keras_values
-from converter.validation.pairing import Pair, pair_layers
+from converter.validation.pairing import Pair, pair_layers, sources_of
 from converter.validation.probabilities import in_one_scale
-from converter.validation.running import flatten_outputs, run_keras, run_torch
+from converter.validation.running import run_torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +41,16 @@ class Explained:
 
 
 def find_causes(
-    model: Any,
+    keras: KerasSide,
     module: Any,
     plan: Plan,
     arrays: Mapping[str, Array],
     torch_inputs: tuple[Sequence[Array], Mapping[str, Array]],
 ) -> Explained:
-    """Run both models once and say where and why they differ.
+    """Run both models and say where and why they differ.
 
     Args:
-        model: A live Keras model.
+        keras: The Keras side, in this process or another.
         module: A live ``torch.nn.Module``.
         plan: Keras to PyTorch.
         arrays: Inputs by Keras name.
@@ -58,40 +58,41 @@ def find_causes(
     """
     import torch
 
-    pairs = pair_layers(plan, model, module)
-    trace = trace_keras(lambda: run_keras(model, arrays), model, [one.layer for one in pairs])
-
-    def run(spared: Container[int]) -> list[Place]:
-        run_once = partial(run_torch, module, *torch_inputs)
-        places, outputs = run_on_keras_values(run_once, pairs, trace, spared)
-        return places + _outputs(trace, outputs)
-
-    places = without_acquitted(run, trace)
-    free = run_freely(lambda: run_torch(module, *torch_inputs), pairs, trace)
-    converted = ConvertedCheckpoint(Conversion(plan, KerasModelCheckpoint(model)))
-    compensation = Compensation()
     training = [(one, one.training) for one in module.modules()]
-    module.eval()
-    try:
-        with torch.no_grad():
-            findings = explain(places, trace, _planned(converted), compensation)
-            errors = _errors(places, free)
-    finally:
-        for one, before in training:
-            one.training = before
+    with keras.tracing(sources_of(plan), arrays) as (trace, layers):
+        pairs = pair_layers(plan, layers, module)
+
+        def run(spared: Container[int]) -> list[Place]:
+            run_once = partial(run_torch, module, *torch_inputs)
+            places, outputs = run_on_keras_values(run_once, pairs, trace, spared)
+            return places + _outputs(trace, outputs)
+
+        places = without_acquitted(run, trace)
+        free = run_freely(lambda: run_torch(module, *torch_inputs), pairs, trace)
+        converted = ConvertedCheckpoint(Conversion(plan, keras.weights()))
+        compensation = Compensation()
+        module.eval()
+        try:
+            with torch.no_grad():
+                findings = explain(places, trace, _planned(converted), compensation)
+                errors = _errors(places, free)
+        finally:
+            for one, before in training:
+                one.training = before
     return Explained(errors, findings, compensation.changes())
 
 
 def _outputs(trace: KerasTrace, outputs: Mapping[str, Array]) -> list[Place]:
     """Return the models' outputs as places: what lies behind the last paired layer."""
-    tensors = _final(trace)
+    tensors = trace.finals()
     if len(tensors) != len(outputs):
         return []
     places = []
     for tensor, found in zip(tensors, outputs.values(), strict=True):
-        best = fit_output(tensor[1], found)
-        error = min(best.error, _error_in_one_scale(tensor[1], found))
-        places.append(Place(None, None, tensor[0], found, best.array, error, is_segment=True))
+        expected = as_array(tensor)
+        best = fit_output(expected, found)
+        error = min(best.error, _error_in_one_scale(expected, found))
+        places.append(Place(None, None, tensor, found, best.array, error, is_segment=True))
     return places
 
 
@@ -105,25 +106,6 @@ def _error_in_one_scale(expected: Array, found: Array) -> float:
             if note:
                 return distance(reference, actual)
     return math.inf
-
-
-def _final(trace: KerasTrace) -> list[tuple[Any, Array]]:
-    """Return the tensors of the events whose values are the model's outputs."""
-    import numpy as np
-
-    from converter.validation.keras_trace import as_array
-
-    found = []
-    for value in map(np.asarray, flatten_outputs(trace.output).values()):
-        for event in reversed(trace.events):
-            made = event.result
-            if made is None or tuple(made.shape) != tuple(value.shape):
-                continue
-            array = as_array(made)
-            if np.array_equal(array, value, equal_nan=True):
-                found.append((made, array))
-                break
-    return found
 
 
 def _planned(converted: ConvertedCheckpoint) -> Callable[[Pair], dict[str, Array]]:

@@ -25,7 +25,7 @@ from converter.validation.outcomes import LEVELS, Level, LevelName, Verdict
 from converter.validation.plan_values import compare_by_plan
 from converter.validation.randomised import random_weights
 from converter.validation.report import Report, Row, worst
-from converter.validation.requirements import unmet_requirements
+from converter.validation.requirements import attributes_of, torch_parts, unmet
 from converter.validation.structure import Structure, structure_of
 from converter.validation.telling import NOT_ASKED, outputs_text
 from converter.validation.validate import compare_sides
@@ -217,11 +217,15 @@ class _Validation:
             inputs=self._asked.inputs,
             plan=self._structure.plan,
         )
-        known, model = self._structure.mapping, self._keras_side().model
-        if known is None or model is None:
+        known = self._structure.mapping
+        if known is None or not known.requirements:
             return report
-        unmet = unmet_requirements(known, model, self._module)
-        return replace(report, notices=(*unmet, *report.notices))
+        missing = unmet(
+            known,
+            self._keras_side().parts(attributes_of(known, "keras")),
+            torch_parts(self._module, attributes_of(known, "torch")),
+        )
+        return replace(report, notices=(*missing, *report.notices))
 
     def _random_outputs(self) -> Report:
         plan = self._structure.plan

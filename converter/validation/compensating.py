@@ -73,12 +73,12 @@ class Compensation:
 
         return self._change(pair, "channel_order", reverse)
 
-    def add_hard_sigmoid(self, pair: Pair, keras: Callable[[Any], Any], found: str) -> bool:
+    def add_hard_sigmoid(self, pair: Pair, keras: Callable[[Array], Array], found: str) -> bool:
         """Scale a layer whose activation is a hard sigmoid of the other generation.
 
         Args:
             pair: The layer that has the activation inside, and its module.
-            keras: Keras' activation.
+            keras: Keras' activation, wherever it runs.
             found: What PyTorch has.
         """
         factor = _factor(keras, found)
@@ -132,22 +132,14 @@ def _epsilon(module: Any, epsilon: float) -> None:
     module.weight.data = (module.weight.detach().double() * gain).to(module.weight.dtype)
 
 
-def _factor(keras: Callable[[Any], Any], found: str) -> float | None:
+def _factor(keras: Callable[[Array], Array], found: str) -> float | None:
     """Return by what a hard sigmoid's input is scaled to give Keras'; ``None`` where nothing is."""
-    import keras as framework
-
-    made = np.asarray(to_array(framework.ops.convert_to_tensor(keras(_probes())), "an activation"))
+    made = keras(_PROBES)
     old = np.clip(0.2 * _PROBES + 0.5, 0.0, 1.0)
     new = np.clip(_PROBES / 6.0 + 0.5, 0.0, 1.0)
     if found == _NEW and np.allclose(made, old, atol=1e-6):
         return _STEEPER
     return 1.0 / _STEEPER if found == _OLD and np.allclose(made, new, atol=1e-6) else None
-
-
-def _probes() -> Any:
-    import keras
-
-    return keras.ops.convert_to_tensor(_PROBES)
 
 
 def _array(value: Any) -> Array:

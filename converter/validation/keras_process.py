@@ -7,23 +7,28 @@ are often not installed side by side.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from converter._optional import is_installed
 from converter.errors import UsageError
+from converter.formats.base import Checkpoint
 from converter.tensors.dtype import Array, get_dtype
 from converter.tensors.manifest import Manifest
 from converter.tensors.spec import TensorSpec
 from converter.validation.inputs import Input
 from converter.validation.keras_messages import receive, send
 from converter.validation.keras_side import KerasFacts, KerasSide
+from converter.validation.keras_trace import KerasTrace
+from converter.validation.requirements import Parts
+from converter.validation.trace_messages import received
 
 BACKENDS = ("torch", "tensorflow", "jax")
 _LAST_LINES = 3
@@ -111,9 +116,45 @@ class ChildKeras(KerasSide):
         """Run the model there."""
         return self._ask({"do": "run"}, inputs)[1]
 
+    def entering(self, layer: str, inputs: Mapping[str, Array]) -> Array:
+        """Run the model there, up to a layer."""
+        return self._ask({"do": "entering", "layer": layer}, inputs)[1][layer]
+
+    def parts(self, attributes: Iterable[str]) -> Parts:
+        """Ask every layer there."""
+        answer, _ = self._ask({"do": "parts", "attributes": list(attributes)})
+        return {
+            layer: {name: tuple(one) if isinstance(one, list) else one for name, one in has.items()}
+            for layer, has in answer["parts"].items()
+        }
+
     def load(self, arrays: Mapping[str, Array]) -> None:
         """Assign every variable there."""
         self._ask({"do": "load"}, arrays)
+
+    def weights(self) -> Checkpoint:
+        """Return its weights, each asked for when it is read."""
+        return _ChildWeights(self._manifest, self._read, label=self._label)
+
+    def _read(self, name: str) -> Array:
+        return self._ask({"do": "read", "name": name})[1][name]
+
+    @contextlib.contextmanager
+    def tracing(
+        self, sources: Mapping[str, Sequence[str]], inputs: Mapping[str, Array]
+    ) -> Iterator[tuple[KerasTrace, dict[str, Any]]]:
+        """Run the model there; its tensors come through a temporary folder."""
+        with tempfile.TemporaryDirectory() as folder:
+            header = {"do": "trace", "sources": dict(sources), "folder": folder}
+            answer, _ = self._ask(header, inputs)
+            yield received(answer, Path(folder), self._compute)
+            self._ask({"do": "forget"})
+
+    def _compute(self, header: Mapping[str, Any], arrays: Mapping[str, Array]) -> dict[str, Array]:
+        answer, made = self._ask(header, arrays)
+        if "unfit" in answer:
+            raise RuntimeError(answer["unfit"])
+        return made
 
     def arrays(self) -> None:
         """Return nothing: the model is only ours."""
@@ -156,6 +197,32 @@ class ChildKeras(KerasSide):
             f"cannot run {self._label}: the process of the Keras side ended",
             facts=[("said", line.strip()) for line in text[-_LAST_LINES:]],
         )
+
+
+class _ChildWeights(Checkpoint):
+    """The weights of a model in another process."""
+
+    path: Path | None = None
+    format = "live"
+
+    def __init__(self, manifest: Manifest, read: Callable[[str], Array], *, label: str) -> None:
+        self._manifest = manifest
+        self._asked = read
+        self._label = label
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return self._label
+
+    @property
+    def manifest(self) -> Manifest:
+        """Names, shapes and dtypes."""
+        return self._manifest
+
+    def read(self, name: str) -> Array:
+        """Ask the other process for one tensor."""
+        return self._asked(name)
 
 
 def _check(where: Process) -> None:

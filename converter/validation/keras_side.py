@@ -7,12 +7,13 @@ answer the same questions.
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
-from converter.errors import UsageError
 from converter.execution.executor import to_arrays
 from converter.formats.base import Checkpoint
 from converter.live.keras_model import KerasModelCheckpoint
@@ -22,7 +23,10 @@ from converter.tensors.dtype import Array
 from converter.tensors.manifest import Manifest
 from converter.validation import layouts
 from converter.validation.inputs import Input, built_input, graph_inputs
+from converter.validation.keras_trace import KerasTrace, trace_keras
+from converter.validation.pairing import find_layers
 from converter.validation.references import wrong_references
+from converter.validation.requirements import Parts, keras_parts
 from converter.validation.running import entering, run_keras
 
 
@@ -73,21 +77,36 @@ class KerasSide(ABC):
             UsageError: If the model raises.
         """
 
+    @abstractmethod
     def entering(self, layer: str, inputs: Mapping[str, Array]) -> Array:
         """Return what a layer takes when the model runs on these arrays.
 
         Raises:
-            UsageError: If there is no such layer, or the model is in another process.
+            UsageError: If there is no such layer.
         """
-        if self.model is None:
-            raise UsageError(
-                f"cannot run '{self.facts.name}' up to '{layer}': it is in another process"
-            )
-        return entering(self.model, layer, inputs)
+
+    @abstractmethod
+    def parts(self, attributes: Iterable[str]) -> Parts:
+        """Return path of each layer to those of some attributes that it has."""
 
     @abstractmethod
     def load(self, arrays: Mapping[str, Array]) -> None:
         """Set every weight, by the names of the manifest."""
+
+    @abstractmethod
+    def weights(self) -> Checkpoint:
+        """Return its weights, by the names of the manifest."""
+
+    @abstractmethod
+    def tracing(
+        self, sources: Mapping[str, Sequence[str]], inputs: Mapping[str, Array]
+    ) -> AbstractContextManager[tuple[KerasTrace, dict[str, Any]]]:
+        """Run it once; return what each layer did, and path to layer.
+
+        Args:
+            sources: Path of a layer to the names of its tensors, of those that have a module.
+            inputs: As in :meth:`run`.
+        """
 
     @abstractmethod
     def arrays(self) -> dict[str, Array] | None:
@@ -124,9 +143,30 @@ class LiveKeras(KerasSide):
         """Run the model here."""
         return run_keras(self.model, inputs)
 
+    def entering(self, layer: str, inputs: Mapping[str, Array]) -> Array:
+        """Run the model here, up to a layer."""
+        return entering(self.model, layer, inputs)
+
+    def parts(self, attributes: Iterable[str]) -> Parts:
+        """Ask every layer."""
+        return keras_parts(self.model, attributes)
+
     def load(self, arrays: Mapping[str, Array]) -> None:
         """Assign every variable."""
         self._view().load(arrays)
+
+    def weights(self) -> Checkpoint:
+        """Return the live model as a checkpoint."""
+        return self._view()
+
+    @contextlib.contextmanager
+    def tracing(
+        self, sources: Mapping[str, Sequence[str]], inputs: Mapping[str, Array]
+    ) -> Iterator[tuple[KerasTrace, dict[str, Any]]]:
+        """Run the model here, its layers watched."""
+        layers = find_layers(self.model, sources)
+        whole = list(layers.values())
+        yield trace_keras(lambda: run_keras(self.model, inputs), self.model, whole), layers
 
     def arrays(self) -> dict[str, Array]:
         """Return the values of every variable."""

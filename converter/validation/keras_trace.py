@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from converter.live.keras_model import keras_to_array
 from converter.tensors.dtype import Array
 from converter.validation.running import flatten_outputs
@@ -80,6 +82,62 @@ class KerasTrace:
             if event.result is tensor and all(one is not tensor for one in event.inputs):
                 found = event
         return found
+
+    def recompute(
+        self, chain: Sequence[Event], values: Mapping[int, Array], kind: Any = None
+    ) -> dict[int, Any]:
+        """Return every tensor that is another when some are, by identity.
+
+        Args:
+            chain: Events to compute again, in order.
+            values: Identity of a tensor to its value.
+            kind: Dtype that each event's output is rounded to, or ``None``.
+        """
+        import keras
+
+        new = {key: to_tensor(value) for key, value in values.items()}
+        for event in chain:
+            is_given = id(event.result) in values
+            if is_given or (kind is None and not any(id(one) in new for one in event.inputs)):
+                continue
+            args, kwargs = keras.tree.map_structure(
+                lambda one: new.get(id(one), one), (event.args, dict(event.kwargs))
+            )
+            made = event.call(*args, **kwargs)
+            new[id(event.result)] = (
+                made if kind is None else to_tensor(rounded(as_array(made), kind))
+            )
+        return new
+
+    def apply(self, event: Event, array: Array) -> Array:
+        """Return what the function of an event makes of another array."""
+        return as_array(event.call(to_tensor(array)))
+
+    def finals(self) -> list[Any]:
+        """Return the tensors of events whose values are the model's outputs."""
+        found = []
+        for value in map(as_array, flatten_outputs(self.output).values()):
+            for event in reversed(self.events):
+                made = event.result
+                if made is None or tuple(made.shape) != tuple(value.shape):
+                    continue
+                if np.array_equal(as_array(made), value, equal_nan=True):
+                    found.append(made)
+                    break
+        return found
+
+
+def to_tensor(array: Array) -> Any:
+    """Return an array as a tensor of Keras' backend."""
+    import keras
+
+    return keras.ops.convert_to_tensor(np.ascontiguousarray(array))
+
+
+def rounded(array: Array, kind: Any) -> Array:
+    """Return an array rounded to a dtype, in its own."""
+    found: Array = array.astype(kind).astype(array.dtype)
+    return found
 
 
 def trace_keras(run: Callable[[], Any], model: Any, whole: Sequence[Any]) -> KerasTrace:

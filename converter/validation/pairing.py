@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,29 +30,50 @@ class Pair:
     tensors: tuple[str, ...]
 
 
-def pair_layers(plan: Plan, model: Any, module: Any) -> list[Pair]:
-    """Return every layer and module that the steps of a plan pair, in the order of the plan.
-
-    A module that holds those of other layers is left out.
-    """
-    view = KerasModelCheckpoint(model)
-    root = walk(model)
-    modules = dict(module.named_modules())
+def sources_of(plan: Plan) -> dict[str, list[str]]:
+    """Return path of a layer, as the plan has it, to the names of its tensors."""
     sources: dict[str, list[str]] = {}
-    targets: dict[str, list[str]] = {}
     for step in plan.steps:
         if step.layer and step.targets:
             sources.setdefault(step.layer, []).extend(step.sources)
-            targets.setdefault(step.layer, []).extend(step.targets)
-    pairs = []
+    return sources
+
+
+def find_layers(model: Any, sources: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Return path to layer, of the innermost layers that hold some tensors; the model is none."""
+    view = KerasModelCheckpoint(model)
+    root = walk(model)
+    found = {}
     for path, names in sources.items():
         wanted = {id(view.variable(name)) for name in names if name in view.manifest}
         layer = _smallest(root, wanted) if wanted else None
-        name = _common([one.rpartition(".")[0] for one in targets[path]])
+        if layer is not None and layer is not model:
+            found[path] = layer
+    return found
+
+
+def pair_layers(plan: Plan, layers: Mapping[str, Any], module: Any) -> list[Pair]:
+    """Return every layer and module that the steps of a plan pair, in the order of the plan.
+
+    A module that holds those of other layers is left out.
+
+    Args:
+        plan: Keras to PyTorch.
+        layers: Path to layer, see :func:`find_layers`.
+        module: The PyTorch module.
+    """
+    modules = dict(module.named_modules())
+    targets: dict[str, list[str]] = {}
+    for step in plan.steps:
+        if step.layer and step.targets:
+            targets.setdefault(step.layer, []).extend(step.targets)
+    pairs = []
+    for path, names in targets.items():
+        name = _common([one.rpartition(".")[0] for one in names])
         while name not in modules and name:
             name = name.rpartition(".")[0]
-        if layer is not None and name and layer is not model:
-            pairs.append(Pair(path, name, layer, modules[name], tuple(targets[path])))
+        if path in layers and name:
+            pairs.append(Pair(path, name, layers[path], modules[name], tuple(names)))
     return [one for one in pairs if not _holds_others(one, pairs)]
 
 

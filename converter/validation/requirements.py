@@ -1,8 +1,12 @@
-"""Hyperparameters that a mapping requires, compared with those of two live models."""
+"""Hyperparameters that a mapping requires, compared with those of both models.
+
+What a model has is taken down as plain values first, since the Keras one may be in another process.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from collections.abc import Mapping as Dict
 from functools import reduce
 from typing import Any
 
@@ -14,9 +18,41 @@ from converter.mapping.rules import Mapping, Requirement
 from converter.mapping.template import Template
 
 _ABSENT = object()
+Parts = Dict[str, Dict[str, Any]]
+
+
+def keras_parts(model: Any, attributes: Iterable[str]) -> Parts:
+    """Return path of each layer of a live Keras model to those attributes that it has."""
+    named = name_all(walk(model), record(model), load_catalogue()).objects
+    return _parts(named, attributes)
+
+
+def torch_parts(module: Any, attributes: Iterable[str]) -> Parts:
+    """Return name of each part of a live ``torch.nn.Module`` to those attributes that it has."""
+    return _parts(dict(module.named_modules()), attributes)
+
+
+def _parts(named: Dict[str, Any], attributes: Iterable[str]) -> Parts:
+    paths = list(attributes)
+    found = {name: {path: _attribute(one, path) for path in paths} for name, one in named.items()}
+    return {
+        name: {path: value for path, value in values.items() if value is not _ABSENT}
+        for name, values in found.items()
+    }
+
+
+def attributes_of(mapping: Mapping, side: str) -> list[str]:
+    """Return every attribute of one side that a mapping requires something of."""
+    return sorted({one.attribute for one in mapping.requirements if one.side == side} - {""})
 
 
 def unmet_requirements(mapping: Mapping, keras_model: Any, torch_module: Any) -> list[str]:
+    """Return what two live models lack; see :func:`unmet`."""
+    keras = keras_parts(keras_model, attributes_of(mapping, "keras"))
+    return unmet(mapping, keras, torch_parts(torch_module, attributes_of(mapping, "torch")))
+
+
+def unmet(mapping: Mapping, keras: Parts, torch: Parts) -> list[str]:
     """Return what equal weights need and one of the models does not have, as whole sentences.
 
     A requirement about layers that the models lack, or about an attribute that its object lacks,
@@ -24,13 +60,10 @@ def unmet_requirements(mapping: Mapping, keras_model: Any, torch_module: Any) ->
 
     Args:
         mapping: The mapping with its requirements.
-        keras_model: A live Keras model.
-        torch_module: A live ``torch.nn.Module``.
+        keras: What the Keras model has of :func:`attributes_of`, see :func:`keras_parts`.
+        torch: What the PyTorch module has of them, see :func:`torch_parts`.
     """
-    named = {
-        "keras": name_all(walk(keras_model), record(keras_model), load_catalogue()).objects,
-        "torch": dict(torch_module.named_modules()),
-    }
+    named = {"keras": keras, "torch": torch}
     sentences = []
     for requirement in mapping.requirements:
         differences = list(_differences(requirement, mapping, named[requirement.side]))
@@ -73,9 +106,7 @@ def _without(name: str, prefixes: Iterable[str]) -> list[str]:
     return [name.removeprefix(prefix) for prefix in prefixes if name.startswith(prefix)]
 
 
-def _differences(
-    requirement: Requirement, mapping: Mapping, named: dict[str, Any]
-) -> Iterator[str]:
+def _differences(requirement: Requirement, mapping: Mapping, named: Parts) -> Iterator[str]:
     wanted = f"'{requirement.attribute}' must be {requirement.equals!r}"
     matched = concerned(requirement, mapping, named)
     if requirement.is_absent:
@@ -85,7 +116,7 @@ def _differences(
         what = f"is called '{requirement.name}'" if requirement.kind is None else "has that kind"
         yield f"no part of the model {what}, whose {wanted}"
     for name in matched:
-        found = _attribute(named[name], requirement.attribute)
+        found = named[name].get(requirement.attribute, _ABSENT)
         if found is _ABSENT:
             yield f"'{name}' does not show its '{requirement.attribute}'; {wanted}"
         elif _plain(found) != _plain(requirement.equals):

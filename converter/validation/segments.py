@@ -20,7 +20,7 @@ from converter.validation.causes.precision import half_of
 from converter.validation.compensating import Compensation
 from converter.validation.findings import Finding
 from converter.validation.fitting import distance
-from converter.validation.keras_trace import Event, KerasTrace, as_array
+from converter.validation.keras_trace import Event, KerasTrace, as_array, rounded
 from converter.validation.localising import Place, crops, fit_input, fit_output
 from converter.validation.weighing import Outcome, Weighing
 
@@ -122,7 +122,9 @@ class Segment:
         if not isinstance(origin, Event) or not origin.is_activation:
             return False
         pair = next((one for one in self._pairs if one.layer is origin.layer), None)
-        return pair is not None and compensation.add_hard_sigmoid(pair, origin.call, best.detail)
+        return pair is not None and compensation.add_hard_sigmoid(
+            pair, partial(self._trace.apply, origin), best.detail
+        )
 
     def _at(self, edge: Any) -> list[tuple[Outcome, Callable[[Array], Array]]]:
         """Return what may have been done to the value at the start."""
@@ -174,7 +176,7 @@ class Segment:
     def _with_target_rounded(self, changed: dict[int, Any], kind: Any) -> dict[int, Any]:
         target = self._place.target
         value = as_array(changed.get(id(target), target))
-        return {**changed, id(target): _tensor(_round(value, kind))}
+        return {**changed, id(target): rounded(value, kind)}
 
     def _attempt(
         self,
@@ -194,28 +196,14 @@ class Segment:
         weighing.attempt(outcome, error)
 
     def _recomputed(self, values: Mapping[int, Array], kind: Any = None) -> dict[int, Any]:
-        """Return every tensor of the segment that is another when some are.
-
-        Args:
-            values: Identity of a tensor to its value.
-            kind: Dtype that each event's output is rounded to, or ``None``.
-        """
-        import keras
-
-        new = {key: _tensor(value) for key, value in values.items()}
-        for edge in self._edges:
-            if id(edge) in self._rounded and id(edge) not in new:
-                new[id(edge)] = _tensor(_round(as_array(edge), self._rounded[id(edge)]))
-        for event in self._chain:
-            is_given = id(event.result) in values
-            if is_given or (kind is None and not any(id(one) in new for one in event.inputs)):
-                continue
-            args, kwargs = keras.tree.map_structure(
-                lambda one: new.get(id(one), one), (event.args, dict(event.kwargs))
-            )
-            made = event.call(*args, **kwargs)
-            new[id(event.result)] = made if kind is None else _tensor(_round(as_array(made), kind))
-        return new
+        """Return every tensor of the segment that is another when some are."""
+        halves = {
+            id(edge): rounded(as_array(edge), self._rounded[id(edge)])
+            for edge in self._edges
+            if id(edge) in self._rounded
+        }
+        given = {**halves, **values}
+        return self._trace.recompute(self._chain, given, kind) if given or kind is not None else {}
 
     def _fit(self, changed: Mapping[int, Any]) -> float:
         target, found = self._place.target, self._place.found
@@ -230,14 +218,3 @@ class Segment:
 
 def _always(value: Array, _: Array) -> Array:
     return value
-
-
-def _tensor(array: Array) -> Any:
-    import keras
-
-    return keras.ops.convert_to_tensor(np.ascontiguousarray(array))
-
-
-def _round(array: Array, kind: Any) -> Array:
-    rounded: Array = array.astype(kind).astype(array.dtype)
-    return rounded

@@ -95,14 +95,10 @@ def _explained(
     """Return where and why the two differ, or a sentence that says why that is not known."""
     if plan is None:
         return Explained(), "No layer is named: no plan pairs layers with modules."
-    if keras.model is None:
-        return Explained(), (
-            "No layer is named: Keras ran in another process, and layers are traced in this one."
-        )
     arrays = comparison.arrays
     try:
         inputs = comparison.torch_inputs(arrays)
-        found = find_causes(keras.model, module, plan, arrays, inputs)
+        found = find_causes(keras, module, plan, arrays, inputs)
         return found, "" if found.findings else growth(found.trace)
     except Exception as error:  # foreign code in hooks: the verdict stands without the cause
         text = (str(error).splitlines() or [""])[0]

@@ -13,13 +13,14 @@ from support.faults import Fault
 from converter.validation.causes.table import CAUSES
 from converter.validation.causes_of import find_causes
 from converter.validation.findings import Finding
+from converter.validation.keras_side import LiveKeras
 
 pytestmark = pytest.mark.frameworks
 
 
 def findings(pair: Pair) -> tuple[Finding, ...]:
     inputs = ([pair.moved], {})
-    return find_causes(pair.model, pair.module, pair.plan, pair.arrays, inputs).findings
+    return find_causes(LiveKeras(pair.model), pair.module, pair.plan, pair.arrays, inputs).findings
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=[fault[0] for fault in FAULTS])

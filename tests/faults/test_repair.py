@@ -16,6 +16,7 @@ from support.right_pairs import Right, judge
 import converter as package
 from converter.execution.repair import write_repaired
 from converter.validation.causes_of import find_causes
+from converter.validation.keras_side import LiveKeras
 
 pytestmark = pytest.mark.frameworks
 
@@ -48,7 +49,9 @@ def test_a_repaired_checkpoint_gives_the_outputs_of_keras(name: str, tmp_path: P
     plant(pair.module)
     given = tmp_path / "given.safetensors"
     save_file({k: v.clone() for k, v in pair.module.state_dict().items()}, given)
-    found = find_causes(pair.model, pair.module, pair.plan, pair.arrays, ([pair.moved], {}))
+    found = find_causes(
+        LiveKeras(pair.model), pair.module, pair.plan, pair.arrays, ([pair.moved], {})
+    )
     assert all(one.is_compensated for one in found.findings)
     assert sorted(found.changes) == REPAIRED[name]
     with package.open(given) as checkpoint:
@@ -72,7 +75,7 @@ def test_every_other_fault_is_said_not_to_be_compensated() -> None:
             pair = build(fault[1])
             fault[2](pair.module)
             inputs = ([pair.moved], {})
-            found = find_causes(pair.model, pair.module, pair.plan, pair.arrays, inputs)
+            found = find_causes(LiveKeras(pair.model), pair.module, pair.plan, pair.arrays, inputs)
             assert [one.is_compensated for one in found.findings] == [False], fault[0]
             assert found.changes == {}
 
@@ -82,10 +85,14 @@ def test_an_epsilon_that_makes_a_variance_negative_goes_into_the_gain() -> None:
     pair.model.get_layer("bn").moving_variance.assign(np.full(6, 2e-4, "float32"))
     pair.model.get_layer("bn").epsilon = 1e-5
     pair.module.bn.running_var.data.fill_(2e-4)
-    found = find_causes(pair.model, pair.module, pair.plan, pair.arrays, ([pair.moved], {}))
+    found = find_causes(
+        LiveKeras(pair.model), pair.module, pair.plan, pair.arrays, ([pair.moved], {})
+    )
     assert list(found.changes) == ["bn.weight"]
     pair.module.load_state_dict({**pair.module.state_dict(), **tensors(found.changes)})
-    again = find_causes(pair.model, pair.module, pair.plan, pair.arrays, ([pair.moved], {}))
+    again = find_causes(
+        LiveKeras(pair.model), pair.module, pair.plan, pair.arrays, ([pair.moved], {})
+    )
     assert again.findings == ()
 
 

@@ -79,10 +79,11 @@ def test_the_committed_table_has_40_right_pairs() -> None:
 
 def found_in(model: Any, module: Any) -> tuple[Finding, ...]:
     plan = converter.plan(model, mapping="by-kind", to="torch").plan
-    comparison = Comparison(LiveKeras(model), module, Options(control_seconds=0), plan)
+    keras = LiveKeras(model)
+    comparison = Comparison(keras, module, Options(control_seconds=0), plan)
     comparison.run(None)
     arrays = comparison.arrays
-    return find_causes(model, module, plan, arrays, comparison.torch_inputs(arrays)).findings
+    return find_causes(keras, module, plan, arrays, comparison.torch_inputs(arrays)).findings
 
 
 def spoil(module: Any, name: str) -> None:

@@ -46,6 +46,18 @@ def test_a_child_answers_as_the_live_model_does(saved: Path) -> None:
         ]
         given = {"image": np.random.default_rng(0).random((3, 12, 15, 3), dtype=np.float32)}
         before = child.run(given)
+        for layer in ("bn", "hidden"):
+            assert np.allclose(child.entering(layer, given), live.entering(layer, given), atol=1e-6)
+        with pytest.raises(UsageError, match="up to 'stem': it has no such layer in its graph"):
+            child.entering("stem", given)
+        asked = ["epsilon", "strides", "activation", "none"]
+        parts = child.parts(asked)
+        assert parts["bn"] == {"epsilon": 1e-3}
+        assert parts["other"]["strides"] == (1, 1)
+        assert parts["other"]["activation"].startswith("<function relu")
+        assert {name: list(has) for name, has in parts.items()} == {
+            name: list(has) for name, has in live.parts(asked).items()
+        }
         assert list(before) == list(live.run(given))
         doubled = {name: array * 2 for name, array in live.arrays().items()}
         child.load(doubled)
@@ -152,3 +164,22 @@ def test_tensorflow_in_another_environment_is_right_where_keras_on_torch_is_not(
     )
     assert right.verdict == "pass", right.lines()
     assert right.settings["backend"] == "tensorflow"
+
+
+@pytest.mark.long
+def test_layers_and_causes_are_found_in_a_model_of_another_process(saved: Path) -> None:
+    """Two modules, a setting of one and weights of the other, and a function between two."""
+    wrong = NETWORK.replace("eps=1e-3", "eps=1e-5")
+    wrong = wrong.replace("torch.relu(self.other(x))", "torch.sigmoid(self.other(x))")
+    (saved / "wrong.py").write_text(wrong)
+    given = {"torch": f"{saved}/wrong.py:Twin", "levels": ["outputs"]}
+    files = (saved / "net.keras", saved / "net.safetensors")
+    live = converter.validate(*files, **given)
+    child = converter.validate(*files, **given, keras_backend="torch")
+    expected = [("bn", "epsilon"), ("other (activation)", "activation")]
+    assert [(one.layer, one.cause) for one in live.findings] == expected
+    assert [(one.layer, one.cause) for one in child.findings] == expected
+    assert [one.untried for one in child.findings] == [(), ()]
+    assert [(one.layer, one.error) for one in child.trace] == [
+        (one.layer, pytest.approx(one.error, rel=1e-3, abs=1e-6)) for one in live.trace
+    ]

@@ -11,7 +11,6 @@ import torch
 
 from converter.errors import UsageError
 from converter.mapping.rules import ModelValue
-from converter.validation.keras_side import LiveKeras
 from converter.validation.validate import Options, validate
 
 pytestmark = pytest.mark.frameworks
@@ -51,14 +50,6 @@ def test_a_layer_that_is_not_there():
     with pytest.raises(UsageError) as caught:
         validate(*_images(), options=_input("stam"))
     assert caught.value.summary.endswith("up to 'stam': it has no such layer in its graph")
-
-
-def test_a_model_of_another_process_has_no_layers_to_ask():
-    side = LiveKeras(_images()[0])
-    side.model = None
-    with pytest.raises(UsageError) as caught:
-        side.entering("stem", {})
-    assert caught.value.summary.endswith("up to 'stem': it is in another process")
 
 
 class _Masked(torch.nn.Module):

@@ -71,10 +71,11 @@ def judge(pair: Right) -> Judged:
     model, module, plan = pair.build()
     layouts = {one.name: "same" for one in model.inputs if pair.is_as_in_keras}
     options = Options(inputs=_said(model), layouts=layouts)
-    comparison = Comparison(LiveKeras(model), module, options, plan)
+    keras_side = LiveKeras(model)
+    comparison = Comparison(keras_side, module, options, plan)
     found = comparison.run(None)
     arrays = comparison.arrays
-    explained = find_causes(model, module, plan, arrays, comparison.torch_inputs(arrays))
+    explained = find_causes(keras_side, module, plan, arrays, comparison.torch_inputs(arrays))
     report = Report("outputs", found.rows, len(found.rows), found.notices, controls=found.controls)
     return Judged(
         report,
