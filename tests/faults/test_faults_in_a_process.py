@@ -1,4 +1,4 @@
-"""The bench of planted faults with Keras in another process: the same places, causes and repairs."""
+"""The bench of planted faults with Keras in another process: the same places and causes."""
 
 from __future__ import annotations
 
