@@ -23,6 +23,9 @@ from converter.validation.localising import Place, fit_output, run_freely, run_o
 from converter.validation.pairing import Pair, pair_layers, sources_of
 from converter.validation.probabilities import in_one_scale
 from converter.validation.running import run_torch
+from converter.validation.weighing import GENERAL
+
+_DOUBTFUL_FLOORS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +77,21 @@ def find_causes(
         module.eval()
         try:
             with torch.no_grad():
-                findings = explain(places, trace, _planned(converted), compensation)
+                given = places, trace, _planned(converted), compensation
+                findings = explain(*given) or _in_doubt(explain(*given, floors=_DOUBTFUL_FLOORS))
                 errors = _errors(places, free)
         finally:
             for one, before in training:
                 one.training = before
     return Explained(errors, findings, compensation.changes())
+
+
+def _in_doubt(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return those of small differences whose cause leaves nothing that noise could be taken for.
+
+    Noise has no cause: undoing a mistake that was not made leaves more of it, not a tenth.
+    """
+    return tuple(one for one in findings if one.cause and one.cause not in GENERAL)
 
 
 def _outputs(trace: KerasTrace, outputs: Mapping[str, Array]) -> list[Place]:

@@ -21,7 +21,7 @@ from converter.validation.judging import Tolerance
 from converter.validation.keras_process import ChildKeras, Opening, Process
 from converter.validation.keras_side import KerasSide, LiveKeras
 from converter.validation.models import live_model
-from converter.validation.outcomes import LEVELS, Level, LevelName, Verdict
+from converter.validation.outcomes import LEVELS, Control, Level, LevelName, Verdict
 from converter.validation.plan_values import compare_by_plan
 from converter.validation.randomised import random_weights
 from converter.validation.report import Report, Row, worst
@@ -31,6 +31,7 @@ from converter.validation.telling import NOT_ASKED, outputs_text
 from converter.validation.validate import compare_sides
 from converter.validation.values import compare_headers, compare_values
 
+_MORE: tuple[LevelName, ...] = ("values", "outputs-random")
 _CANNOT_RUN = "nothing says how to build the PyTorch module (--torch)"
 
 
@@ -149,9 +150,27 @@ class _Validation:
                 continue
             reports[name] = self._run(name)
             levels[name] = Level(name, _status(reports[name]), self._sentence(name, reports[name]))
+        if not self._asked.levels and _is_weak(reports.get("outputs")):
+            self._run_more(reports, levels)
         for name in LEVELS:
             levels.setdefault(name, Level(name, "not run", self._why_not(name)))
         return self._merged(wanted, reports, [levels[name] for name in LEVELS], lenient=lenient)
+
+    def _run_more(self, reports: dict[LevelName, Report], levels: dict[LevelName, Level]) -> None:
+        """Run what proves more than the outputs did: random weights, and every value.
+
+        Random weights prove the plan, values that the checkpoint is what the plan makes of the
+        other; a wrong plan or a wrong checkpoint shows in one of them.
+        """
+        for name in _MORE:
+            try:
+                report = self._run(name)
+            except ConverterError as error:
+                levels[name] = Level(name, "not run", error.summary)
+                continue
+            reports[name] = replace(report, controls=_missed(report))
+            told = f"{self._sentence(name, report)} (run because the outputs prove too little)"
+            levels[name] = Level(name, _status(reports[name]), told)
 
     def _strict(self, level: Level, *, lenient: bool) -> Level:
         if level.status == "not run" and not lenient:
@@ -345,8 +364,17 @@ class _Validation:
         return known.name if known is not None else "by-kind"
 
 
+def _is_weak(report: Report | None) -> bool:
+    """Whether outputs agree and did not see what was broken on purpose."""
+    return report is not None and report.passed and bool(_missed(report))
+
+
+def _missed(report: Report) -> tuple[Control, ...]:
+    return tuple(one for one in report.controls if not one.is_detected)
+
+
 def _status(report: Report) -> Verdict:
-    weak: list[Verdict] = ["warn" for one in report.controls if not one.is_detected]
+    weak: list[Verdict] = ["warn" for _ in _missed(report)]
     return worst([*(row.verdict for row in report.rows), *weak])
 
 

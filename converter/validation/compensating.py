@@ -107,7 +107,7 @@ class Compensation:
         """Change the copy of a module; a module that is called twice is changed once."""
         if (pair.name, cause) not in self._done:
             known = self._copies.get(pair.name)
-            module = copy.deepcopy(pair.module if known is None else known)
+            module = copy.deepcopy(pair.module if known is None else known).cpu()
             try:
                 change(module)
             except Exception:  # a change that a foreign module does not take is none

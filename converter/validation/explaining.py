@@ -51,7 +51,7 @@ def floor_of(place: Place) -> float:
     if place.is_segment or place.pair is None:
         return SMALLEST_FLOOR
     try:
-        double = copy.deepcopy(place.pair.module).double()
+        double = copy.deepcopy(place.pair.module).cpu().double()
         given = [one.double() if one.is_floating_point() else one for one in place.args]
         first = _first(double.forward(*given, **place.kwargs))
     except Exception:  # a foreign module may take float32 only
@@ -78,6 +78,8 @@ def explain(
     trace: KerasTrace,
     planned: Callable[[Pair], Mapping[str, Array]],
     compensation: Compensation,
+    *,
+    floors: float = FAULTY_FLOORS,
 ) -> tuple[Finding, ...]:
     """Return a finding for each place that differs, in PyTorch's order.
 
@@ -86,19 +88,20 @@ def explain(
         trace: What Keras did.
         planned: Gives a pair's tensors as the plan has them, by their names in the module.
         compensation: Takes the weights that make up for what is found.
+        floors: How far a place must differ, in noise floors.
     """
     ran = {id(one.pair.layer) for one in places if one.pair is not None}
     findings: list[Finding] = []
     seen: set[tuple[Any, ...]] = set()
     previous = ""
     for place in places:
-        floor = floor_of(place) if place.error > FAULTY_FLOORS * SMALLEST_FLOOR else SMALLEST_FLOOR
-        is_faulty = place.error > FAULTY_FLOORS * floor
+        floor = floor_of(place) if place.error > floors * SMALLEST_FLOOR else SMALLEST_FLOOR
+        is_faulty = place.error > floors * floor
         if is_faulty and not place.is_segment:
             findings.append(_module(place, trace, planned, floor, compensation))
         elif is_faulty:
             segment = Segment(place, trace, ran, places)
-            if segment.is_faulty(FAULTY_FLOORS * floor):
+            if segment.is_faulty(floors * floor):
                 found, mark = segment.finding(previous, floor, compensation)
                 findings += [found] if mark not in seen else []
                 seen.add(mark)
@@ -117,6 +120,7 @@ def _module(
     pair, event = place.pair, place.event
     if pair is None or event is None:
         raise ValueError("a module's place has a pair")
+    module = copy.deepcopy(pair.module).cpu()  # where what it was given is
     before: list[Any] = list(shaped(event.inputs[0], trace))
     before += unflattened(event.inputs[0], as_array(event.inputs[0]), trace)
     shape = tuple(before[0].shape[1:]) if before else ()
@@ -133,15 +137,15 @@ def _module(
     made = as_array(event.result)
     expected = made, unflattened(event.result, made, trace)
     weighing = Weighing(place.error, floor)
-    precisely = precision.compute(suspect, pair.module, place.error)
-    left = _attempt(weighing, precisely, pair.module, expected)
+    precisely = precision.compute(suspect, module, place.error)
+    left = _attempt(weighing, precisely, module, expected)
     # A module that is right when it computes in float64 has no other fault; a hypothesis that
     # computes it by other code would seem to repair it.
     tried: dict[str, Trial] = {}
     if left > weighing.limit:
-        for trial in _trials(suspect, pair.module):
+        for trial in _trials(suspect, module):
             tried[Outcome(trial.cause, 0.0, trial.detail).key] = trial
-            _attempt(weighing, trial, pair.module, expected)
+            _attempt(weighing, trial, module, expected)
     found = weighing.finding(pair.path, pair.name, f"'{pair.path}'")
     best = next(iter(weighing.explaining()), None)
     if best is not None and best.key in tried:

@@ -18,6 +18,7 @@ import numpy as np
 from converter.live.keras_model import keras_to_array
 from converter.tensors.dtype import Array
 from converter.validation.running import flatten_outputs
+from converter.validation.shelf import Shelf
 
 _WHOLE = frozenset({"RNN", "LSTM", "GRU", "SimpleRNN", "Bidirectional", "TimeDistributed"})
 
@@ -66,10 +67,33 @@ class KerasTrace:
     Attributes:
         events: The events.
         output: What the model returned.
+        shelf: Where what is compared with it is kept.
     """
 
     events: list[Event] = field(default_factory=list)
     output: Any = None
+    shelf: Shelf = field(default_factory=Shelf)
+
+    def store(self) -> None:
+        """Put every tensor on the shelf; one that is used several times stays one."""
+        import keras
+
+        kept: dict[int, tuple[Any, Any]] = {}  # with the tensor, so that its identity stays its own
+
+        def put(value: Any) -> Any:
+            if next(iter(flatten_outputs(value).values()), None) is not value or value is None:
+                return value
+            if id(value) not in kept:
+                array = as_array(value)
+                found = self.shelf.keep(array, owner=value)
+                kept[id(value)] = value, value if found is array else found
+            return kept[id(value)][1]
+
+        for event in self.events:
+            event.args, event.kwargs, event.output = keras.tree.map_structure(
+                put, (event.args, dict(event.kwargs), event.output)
+            )
+        self.output = keras.tree.map_structure(put, self.output)
 
     def of(self, layer: Any) -> list[Event]:
         """Return the calls of one layer."""
@@ -101,7 +125,7 @@ class KerasTrace:
             if is_given or (kind is None and not any(id(one) in new for one in event.inputs)):
                 continue
             args, kwargs = keras.tree.map_structure(
-                lambda one: new.get(id(one), one), (event.args, dict(event.kwargs))
+                lambda one: _given(new.get(id(one), one)), (event.args, dict(event.kwargs))
             )
             made = event.call(*args, **kwargs)
             new[id(event.result)] = (
@@ -125,6 +149,11 @@ class KerasTrace:
                     found.append(made)
                     break
         return found
+
+
+def _given(value: Any) -> Any:
+    """Return a tensor of what is kept as an array, which layers do not take."""
+    return to_tensor(value) if isinstance(value, np.ndarray) else value
 
 
 def to_tensor(array: Array) -> Any:
@@ -153,6 +182,7 @@ def trace_keras(run: Callable[[], Any], model: Any, whole: Sequence[Any]) -> Ker
         for layer in dict.fromkeys(_visible(model, {id(one) for one in whole})):
             stack.enter_context(_watched(layer, trace.events))
         trace.output = run()
+    trace.store()
     return trace
 
 

@@ -144,20 +144,23 @@ class _Watch:
         slots = [index for index, value in enumerate(values) if is_tensor(value)]
         self._exact = {}
         for index, tensor in zip(slots, tensors, strict=False):
-            self._exact[index] = self._received(event, tensor, values[index])
-            values[index] = self._exact[index].to(values[index].dtype)
+            self._exact[index], values[index] = self._received(event, tensor, values[index])
         if not slots:
             for key, tensor in zip([k for k, v in kwargs.items() if is_tensor(v)][:1], tensors):  # noqa: B905 -- the first one only
-                names[key] = self._received(event, tensor, kwargs[key]).to(kwargs[key].dtype)
+                names[key] = self._received(event, tensor, kwargs[key])[1]
         return tuple(values), {**kwargs, **names}
 
-    def _received(self, event: Event, tensor: Any, value: Any) -> Any:
-        found = np.array(to_array(value, "an input"))
+    def _received(self, event: Event, tensor: Any, value: Any) -> tuple[Any, Any]:
+        """Return what is kept of an input, and what the module is given, which it may change."""
+        keep = self._trace.shelf.keep
+        found = keep(np.array(to_array(value, "an input")))
         best = fit_input(event, tensor, found, self._trace)
-        place = Place(event, self._pair, tensor, found, best.array, best.error, is_segment=True)
+        expected = keep(np.ascontiguousarray(best.array))
+        place = Place(event, self._pair, tensor, found, expected, best.error, is_segment=True)
         if self._places.add(place):
-            return value
-        return from_array(np.ascontiguousarray(best.array))
+            return self._kept(value), value
+        kept = from_array(expected)
+        return kept, kept.to(value.device, value.dtype, copy=True)
 
     def after(self, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         if self._calls >= len(self._events):
@@ -167,30 +170,40 @@ class _Watch:
         first = output[0] if isinstance(output, (tuple, list)) else output
         if not is_tensor(first):
             return None
-        found = np.array(to_array(first, "an output"))
+        found = self._trace.shelf.keep(np.array(to_array(first, "an output")))
         expected = as_array(event.result)
         best = fit_output(expected, found, unflattened(event.result, expected, self._trace))
-        given = tuple(one.clone() if is_tensor(one) else one for one in args)
+        new = self._trace.shelf.keep(np.ascontiguousarray(best.array))
+        exact = tuple(
+            self._exact[index] if index in self._exact else self._kept(one)
+            for index, one in enumerate(args)
+        )
         place = Place(
             event,
             self._pair,
             event.result,
             found,
-            best.array,
+            new,
             best.error,
             is_segment=False,
-            args=given,
-            kwargs=kwargs,
-            exact=tuple(self._exact.get(index, one) for index, one in enumerate(given)),
+            args=tuple(map(_rounded, exact, args)),
+            kwargs={name: self._kept(one) for name, one in kwargs.items()},
+            exact=exact,
         )
         if self._places.add(place):
             return None
-        new = best.array
         if new.shape != found.shape or self._has_other_steps(event.layer):
             new = np.moveaxis(expected, -1, 1) if expected.ndim >= 3 else expected
             if new.shape[:2] != found.shape[:2]:
                 return None
-        return _with_first(output, from_array(np.ascontiguousarray(new)).to(first.dtype))
+        made = from_array(np.ascontiguousarray(new))
+        return _with_first(output, made.to(first.device, first.dtype, copy=True))
+
+    def _kept(self, value: Any) -> Any:
+        """Return a copy of a tensor, on the CPU; anything else as it is."""
+        if not is_tensor(value):
+            return value
+        return from_array(self._trace.shelf.keep(np.array(to_array(value, "an input"))))
 
     def _has_other_steps(self, layer: Any) -> bool:
         """Whether a convolution makes another number of positions than its layer."""
@@ -200,6 +213,11 @@ class _Watch:
             and tuple(getattr(self._pair.module, mine)) != tuple(getattr(layer, theirs))
             for mine, theirs in (("stride", "strides"), ("dilation", "dilation_rate"))
         )
+
+
+def _rounded(exact: Any, given: Any) -> Any:
+    """Return a tensor in the dtype of the one that the module was given."""
+    return exact.to(given.dtype) if is_tensor(given) else given
 
 
 def _with_first(output: Any, new: Any) -> Any:

@@ -154,7 +154,7 @@ class RemoteTensor:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:  # noqa: FBT001 -- NumPy's own signature
         """Return its values."""
         del copy
-        array: Array = np.load(self.path, allow_pickle=False)
+        array: Array = np.load(self.path, mmap_mode="c", allow_pickle=False)
         array = array.view(get_dtype(self.dtype).numpy)
         return array if dtype is None else array.astype(dtype)
 

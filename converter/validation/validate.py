@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from converter._optional import require
@@ -16,10 +17,12 @@ from converter._version import __version__
 from converter.errors import UsageError
 from converter.live.kinds import is_keras_layer, is_torch_module
 from converter.planning.plan import Plan
+from converter.validation.causes.table import PRECISION
 from converter.validation.causes_of import Explained, find_causes, growth
 from converter.validation.comparison import Compared, Comparison, Given, Options
+from converter.validation.findings import Finding
 from converter.validation.keras_side import KerasSide, LiveKeras
-from converter.validation.report import Report, worst
+from converter.validation.report import Report, Row, worst
 
 __all__ = ["Options", "compare_sides", "validate"]
 
@@ -75,10 +78,12 @@ def compare_sides(
     if options.explain and worst(row.verdict for row in found.rows) != "pass":
         explained, notice = _explained(keras, module, plan, comparison)
         notices += (notice,) if notice else ()
+    is_clear = options.tolerance is None and any(map(_is_mistake, explained.findings))
+    rows = tuple(_decided(row) for row in found.rows) if is_clear else found.rows
     return Report(
         "outputs",
-        found.rows,
-        len(found.rows),
+        rows,
+        len(rows),
         notices,
         _settings(keras.facts.versions, options, found),
         findings=explained.findings,
@@ -87,6 +92,19 @@ def compare_sides(
         controls=found.controls,
         histogram=found.histogram,
     )
+
+
+def _is_mistake(finding: Finding) -> bool:
+    """Whether a cause is named that is no matter of precision."""
+    return bool(finding.cause) and finding.cause not in PRECISION
+
+
+def _decided(row: Row) -> Row:
+    """Return a row that fails where it was in doubt: that a cause is named decides it."""
+    if row.verdict != "warn":
+        return row
+    note = "; ".join(part for part in (row.note, "the cause of it is known") if part)
+    return replace(row, verdict="fail", note=note)
 
 
 def _explained(

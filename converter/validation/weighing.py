@@ -17,7 +17,7 @@ from converter.validation.findings import Finding
 FAULTY_FLOORS = 100.0
 _CLEAR = 10.0  # a cause is named where it leaves at most a tenth of the error
 # Named only where nothing more special explains the difference: they repair almost anything.
-_GENERAL = frozenset({"other_weights", "tf32", "bfloat16_compute", "float16_compute", "shifted"})
+GENERAL = frozenset({"other_weights", "tf32", "bfloat16_compute", "float16_compute", "shifted"})
 _ONLY_BUGS = (
     AssertionError,
     AttributeError,
@@ -101,7 +101,7 @@ class Weighing:
     def explaining(self) -> list[Outcome]:
         """Return the outcomes that explain the error, the best first."""
         good = [one for one in self.outcomes.values() if one.cause and one.error <= self.limit]
-        special = [one for one in good if one.cause not in _GENERAL] or good
+        special = [one for one in good if one.cause not in GENERAL] or good
         return sorted(special, key=lambda one: one.error)
 
     def finding(self, layer: str, module: str, place: str) -> Finding:

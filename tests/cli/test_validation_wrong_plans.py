@@ -112,18 +112,35 @@ def test_there_are_many_wrong_plans():
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_plan_exits_1(converter, tmp_path, name):
+    path = spoilt(name, tmp_path)
+    check_wrong(converter, path)
+    values = converter("validate", "net.keras", path, "--level", "values")
+    assert values.code == 1
+
+
+def spoilt(name: str, folder: Path) -> Path:
     state = load_file("net.safetensors")
     WRONG[name](state)
-    path = tmp_path / "wrong.safetensors"
-    save_file(state, path)
-    given = ("validate", "net.keras", path, "--torch", "network.py:Twin", "--json")
-    found = converter(*given)
+    save_file(state, folder / "wrong.safetensors")
+    return folder / "wrong.safetensors"
+
+
+def check_wrong(converter, path: Path, *more: str) -> schema.Report:
+    found = converter("validate", "net.keras", path, "--torch", "network.py:Twin", "--json", *more)
     assert found.code == 1
     report = msgspec.json.decode(found.out, type=schema.Report)
     assert report.verdict == "fail"
     assert next(one.status for one in report.levels if one.name == "outputs") == "fail"
-    values = converter("validate", "net.keras", path, "--level", "values")
-    assert values.code == 1
+    return report
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_plan_exits_1_with_keras_in_another_process(converter, tmp_path, name):
+    given = spoilt(name, tmp_path)
+    report = check_wrong(converter, given, "--keras-backend", "torch", "--no-controls")
+    assert report.findings, report
+    assert not [told for one in report.findings for told in one.untried]
 
 
 @pytest.mark.parametrize("blocks", [(1, 0, 2), (2, 1, 0), (0, 2, 1)], ids=str)
@@ -170,6 +187,85 @@ def test_a_mapping_with_two_layers_exchanged_exits_1(converter, tmp_path):
     # Against what the right plan wrote, values show it as well.
     by_kind = ("validate", "net.keras", target, "--level", "values")
     assert converter(*by_kind).code == 1
+
+
+TWO_NORMS = """
+from torch import nn
+
+
+class TwoNorms(nn.Sequential):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+        self.first = nn.BatchNorm2d(4, eps=1e-3)
+        self.relu = nn.ReLU()
+        self.second = nn.BatchNorm2d(4, eps=1e-3)
+"""
+CROSSED = """
+schema = 1
+name = "crossed"
+keras = "a"
+torch = "b"
+rules = [
+  ["conv2d", "conv", "conv"],
+  ["batch_norm", "first", "second"],
+  ["batch_norm", "second", "first"],
+]
+"""
+
+
+def test_a_wrong_plan_that_fresh_weights_hide_exits_1(converter, tmp_path):
+    """All four tensors of both normalisations are ones and zeros: outputs agree, and prove nothing.
+
+    So the random weights are run as well, and they fail.
+    """
+    import keras
+
+    layers = keras.layers
+    norms = [layers.BatchNormalization(name="first"), layers.ReLU()]
+    norms.append(layers.BatchNormalization(name="second"))
+    keras.Sequential([keras.Input((6, 5, 3)), layers.Conv2D(4, 1, name="conv"), *norms]).save(
+        tmp_path / "fresh.keras"
+    )
+    (tmp_path / "crossed.toml").write_text(CROSSED)
+    (tmp_path / "norms.py").write_text(TWO_NORMS)
+    files = tmp_path / "fresh.keras", tmp_path / "fresh.safetensors"
+    mapping = ("--mapping", tmp_path / "crossed.toml")
+    assert converter("convert", *files, *mapping).code == 0
+    built = ("--torch", f"{tmp_path}/norms.py:TwoNorms")
+    found = converter("validate", *files, *mapping, *built)
+    assert found.code == 1
+    levels = [line.split()[:2] for line in found.out.splitlines()[1:6]]
+    assert levels == [
+        ["mapping", "pass"],
+        ["structure", "pass"],
+        ["values", "pass"],
+        ["outputs-random", "fail"],
+        ["outputs", "warn"],
+    ]
+    # The right plan, and the same file, which holds the right values all the same.
+    found = converter("validate", *files, *built)
+    assert (found.code, found.out.partition(":")[0]) == (0, "warn")
+
+
+def test_a_difference_in_doubt_whose_cause_is_named_exits_1(converter, tmp_path):
+    """Large variances hide an epsilon: 100 noise floors only, between pass and fail."""
+    import keras
+
+    model = keras_network()
+    model.get_layer("bn").moving_variance.assign(np.full(6, 60.0, np.float32))
+    model.save(tmp_path / "large.keras")
+    keras.backend.clear_session()
+    files = tmp_path / "large.keras", tmp_path / "large.safetensors"
+    assert converter("convert", *files).code == 0
+    (tmp_path / "wrong.py").write_text(NETWORK.replace("eps=1e-3", "eps=1e-5"))
+    given = ("validate", *files, "--torch", f"{tmp_path}/wrong.py:Twin")
+    found = converter(*given)
+    assert found.code == 1
+    assert "\n  fail  head / output  3x4  " in found.out
+    assert "the cause of it is known" in found.out
+    assert "cause  bn / bn  epsilon" in found.out
+    assert converter(*given, "--no-explain").code == 0
 
 
 def test_structure_that_does_not_fit_exits_1_and_says_what(converter, tmp_path):

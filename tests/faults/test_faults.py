@@ -41,6 +41,29 @@ def test_a_planted_fault_is_named_with_its_place_and_cause(
     assert [told for one in found for told in one.untried] == []
 
 
+FIRST_OF_EACH = {fault[1]: fault for fault in reversed(FAULTS)}
+
+
+@pytest.mark.parametrize("name", ["image", "pooled", "gates"])
+def test_what_lies_in_files_is_compared_alike(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("converter.validation.shelf.BUDGET", 0)
+    _, _, plant, place, cause = FIRST_OF_EACH[name]
+    pair = build(name)
+    plant(pair.module)
+    found = findings(pair)
+    assert [(one.layer, one.cause) for one in found] == [(place, cause)]
+    assert [told for one in found for told in one.untried] == []
+
+
+def test_an_activation_in_place_does_not_change_what_is_compared() -> None:
+    pair = build("image")
+    pair.module.put("tanh", lambda x: x.tanh_())
+    weight = pair.module.square.weight
+    weight.data = weight.data.T.contiguous()
+    (found,) = findings(pair)
+    assert (found.layer, found.cause) == ("square", "square_transpose")
+
+
 @pytest.mark.parametrize("scale", [1.0, 400.0])
 def test_logits_for_probabilities_at_the_end_are_no_fault(scale: float) -> None:
     """The verdict compares them in one scale; 400 saturates the probabilities."""

@@ -111,6 +111,26 @@ def test_random_weights_show_what_fresh_ones_hide() -> None:
     assert hidden.rows[0].verdict == "pass"
     assert hidden.verdict == "warn"
     assert converter.validate(model, module, levels=["outputs-random"]).verdict == "fail"
+    # Without levels the random weights are run too, since the real ones proved nothing.
+    assert converter.validate(model, module).verdict == "fail"
+
+
+def test_what_proves_more_is_run_where_the_outputs_prove_too_little() -> None:
+    model = keras_network(fresh=True)
+    report = converter.validate(model, twin(model))
+    assert report.verdict == "warn"
+    assert {one.name: one.status for one in report.levels} == {
+        "mapping": "pass",
+        "structure": "pass",
+        "values": "pass",
+        "outputs-random": "pass",
+        "outputs": "warn",
+    }
+    told = {one.name: one.sentence for one in report.levels}
+    assert told["values"] == ("17 tensors, none differs (run because the outputs prove too little)")
+    assert all(one.note for one in report.controls if not one.is_detected)
+    without = converter.validate(model, twin(model), control_seconds=0)
+    assert [one.status for one in without.levels][2:] == ["not run", "not run", "pass"]
 
 
 def test_fresh_normalisations_are_told_to_prove_nothing() -> None:

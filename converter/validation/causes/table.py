@@ -215,3 +215,8 @@ CAUSES = {
     ),
     "shifted": Cause("the image is shifted by {detail}", "cut off, or pad, at the other edge"),
 }
+
+# What computes less precisely, or holds rounded weights, may be meant so.
+PRECISION = frozenset(
+    {"bfloat16_weights", "float16_weights", "bfloat16_compute", "float16_compute", "tf32"}
+)
