@@ -4,6 +4,10 @@ Looking for the layers that differ needs what every layer of both models took an
 model that is many times its weights, so what exceeds the budget lies in unnamed temporary files,
 mapped into memory: the kernel drops such pages when memory is short, and nothing is left behind
 when the process ends. Where the temporary folder is in memory itself, ``TMPDIR`` names another.
+
+Measured with ResNet50 at 224 by 224, three samples, 107 layers: anonymous memory grows by 84 MiB
+over what comparing the outputs takes; without files it grew by 2.6 GiB. The working set is that of
+one layer, in float64, and of Keras' own run.
 """
 
 from __future__ import annotations
