@@ -80,7 +80,9 @@ class WeightWatcher(_Callback):
 
     Args:
         path: File of JSON lines, begun anew with the first look; ``None`` records in memory only.
-        every: Steps between two looks; by default a look at the end of each epoch.
+        every: Steps between two looks; by default a look at the end of each epoch. On the digits
+            network of the demo a look takes 7 % of a step: 0.2 % of the training with a look an
+            epoch, 0.7 % with one every 10 steps, 2 % with one every 4 (measured in CPU time).
 
     Attributes:
         moments: Everything recorded so far.
