@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,8 @@ from pathlib import Path
 import environment
 
 README = environment.ROOT / "README.md"
+RECORD = environment.ROOT / "tests" / "fixtures" / "training.jsonl"
+PICTURE = re.compile(r"!\[[^]]*\]\((?P<path>[^):]+)\)")
 BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", flags=re.MULTILINE | re.DOTALL)
 # What differs from run to run or from machine to machine: times, and errors of rounding.
 VARYING = re.compile(r"\b\d+\.\d+ s\b|\b\de\+\d+x|\b\d\.\d+e[-+]\d+|\b\d+\.\dx|(?<= at )\[.*?\]")
@@ -32,11 +35,15 @@ def main() -> int:
         page = README.read_text(encoding="utf-8")
         page = BLOCK.sub(lambda block: _filled(block[0], folder), page)
         README.write_text(page, encoding="utf-8")
+        for picture in pictures(page):
+            shutil.copy(folder / picture.name, picture)
     return 0
 
 
 def prepare(folder: Path) -> None:
     """Write the files that the commands begin with: two networks that Keras saved, untrained.
+
+    And the record of a training of the small one, as ``scripts/track_training.py`` wrote it.
 
     The small one is there fresh, and with random weights as if it were trained: in a fresh one, a
     BatchNormalization holds nothing but ones and zeros, and ``validate`` says that they prove
@@ -58,6 +65,7 @@ def prepare(folder: Path) -> None:
     keras.applications.DenseNet121(weights=None).save(folder / "densenet121.keras")
     text = (environment.ROOT / "scripts" / "digits_network.py").read_text(encoding="utf-8")
     (folder / "network.py").write_text(text, encoding="utf-8")
+    shutil.copy(RECORD, folder)
     wrong = text.replace("eps=1e-3", "eps=1e-5")  # PyTorch's default, forgotten so often
     (folder / "wrong.py").write_text(wrong, encoding="utf-8")
 
@@ -65,6 +73,11 @@ def prepare(folder: Path) -> None:
 def blocks(page: str) -> list[str]:
     """Return the bodies of the console blocks of a page."""
     return BLOCK.findall(page)
+
+
+def pictures(page: str) -> list[Path]:
+    """Return the pictures that a page shows; the commands of its blocks write files called so."""
+    return [environment.ROOT / found["path"] for found in PICTURE.finditer(page)]
 
 
 def sessions(block: str) -> list[tuple[str, str]]:

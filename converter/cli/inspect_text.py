@@ -103,7 +103,7 @@ def _tensors(found: schema.Checkpoint, *, collapsed: bool) -> None:
 
 def _statistics(found: schema.Checkpoint) -> None:
     titles = ("mean", "std", "min", "max", "norm", "zeros", "dead")
-    columns = [render.Column("tensor"), render.Column("fits")]
+    columns = [render.Column("tensor"), render.Column("fits in")]
     columns += [render.Column(title, right=True) for title in titles]
     rows = []
     for tensor in found.tensors:

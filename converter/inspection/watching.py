@@ -1,7 +1,8 @@
 """Weights looked at while they are trained: statistics, updates, and what goes wrong.
 
 The watcher keeps copies of the weights as they were at the start and at the last look, so it takes
-twice their memory, and while it measures one tensor that one in ``float64``. What is recorded is what ``converter plot`` reads.
+twice their memory, and while it measures a tensor, that one in ``float64``. What is recorded is
+what ``converter plot`` reads.
 """
 
 from __future__ import annotations
@@ -94,9 +95,7 @@ def _trouble(
     """
     if math.isnan(norm):
         return "nan"
-    if norm > EXPLODED and float(np.abs(now).max()) > EXPLODED:
-        return "exploding"
-    if 0 < first < norm / GROWTH:
+    if (norm > EXPLODED and float(np.abs(now).max()) > EXPLODED) or 0 < first < norm / GROWTH:
         return "exploding"
     if now.size > 1 and norm == 0.0 and first > 0:
         return "dead"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import readme
+from matplotlib.image import imread
 
 
 @pytest.mark.frameworks
@@ -15,6 +16,12 @@ def test_the_readme_shows_what_its_commands_print(tmp_path: Path):
     for command, expected in shown:
         printed = readme.run(command, tmp_path)
         assert readme.comparable(printed) == readme.comparable(expected), f"$ {command}"
+    pictures = readme.pictures(page)
+    assert [picture.name for picture in pictures] == ["training.png"]
+    for picture in pictures:
+        made, shown = imread(tmp_path / picture.name), imread(picture)
+        assert made.shape == shown.shape
+        assert made.tobytes() == shown.tobytes(), f"{picture.name} is not what the command draws"
 
 
 def test_console_blocks_are_found_and_taken_apart():

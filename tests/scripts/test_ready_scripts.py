@@ -108,8 +108,15 @@ def test_a_training_is_tracked_plotted_and_a_mistake_noticed(tmp_path, monkeypat
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "best.html", "best.safetensors", "training.jsonl", "training.png",
     ]  # fmt: skip
-    labels = [moment.label for moment in read_record(tmp_path / "out" / "training.jsonl")]
+    moments = read_record(tmp_path / "out" / "training.jsonl")
+    labels = [moment.label for moment in moments]
     assert labels == ["start", *(f"epoch {number}" for number in range(1, 7))]
+    shown = read_record(SCRIPTS.parent / "tests" / "fixtures" / "training.jsonl")
+    for moment, expected in zip(moments, shown, strict=True):
+        for one, other in zip(moment.points, expected.points, strict=True):
+            assert one.name == other.name
+            numbers = (one.norm, one.update, one.distance)
+            assert numbers == pytest.approx((other.norm, other.update, other.distance), rel=1e-3)
     best = [line for line in said.splitlines() if "best" in line]
     assert best[0].rpartition(" ")[2] == best[1].rpartition(" ")[2]  # the same in PyTorch
     warned = [line for line in said.splitlines() if line.startswith("warned: ")]
