@@ -286,14 +286,14 @@ def validate(
         explain=explain,
     )
     with (
-        _open_side(source, like, architecture) as first,
-        _open_side(target, like, architecture) as second,
+        open_side(source, like, architecture) as first,
+        open_side(target, like, architecture) as second,
     ):
         factories: dict[Family, object] = {"keras": keras, "torch": torch}
         return validate_checkpoints(first, second, factories=factories, asked=asked)
 
 
-def _open_side(source: object, like: object, architecture: object) -> Checkpoint:
+def open_side(source: object, like: object, architecture: object) -> Checkpoint:
     """Open one side of a comparison, with the architecture where it needs one.
 
     Raises:

@@ -96,6 +96,7 @@ def diff(
     mapping: Mapping | str | None = None,
     only: str | None = None,
     ignore: str | None = None,
+    architecture: str | os.PathLike[str] | None = None,
 ) -> Comparison:
     """Say which tensors of two checkpoints are the same, and how far apart the others are.
 
@@ -108,6 +109,7 @@ def diff(
         mapping: Between families: as in :func:`converter.plan`.
         only: A pattern of the names that count; all by default.
         ignore: A pattern of names that do not count.
+        architecture: As in :func:`converter.open`, for the side that needs it.
 
     Raises:
         PlanError: If the checkpoints are of different families and do not fit together.
@@ -119,8 +121,8 @@ def diff(
         return wanted and not (ignore is not None and is_chosen(name, ignore))
 
     with ExitStack() as stack:
-        one = stack.enter_context(_opened(first))
-        two = stack.enter_context(_opened(second))
+        one = stack.enter_context(_opened(first, architecture))
+        two = stack.enter_context(_opened(second, architecture))
         families = {one.manifest.family, two.manifest.family} - {None}
         if len(families) == 2:
             one = ConvertedCheckpoint(api.plan(one, like=two, mapping=mapping))
@@ -281,9 +283,14 @@ def _require_repairable(report: Report, target: Path) -> None:
 
 
 @contextmanager
-def _opened(source: object) -> Iterator[Checkpoint]:
+def _opened(
+    source: object, architecture: str | os.PathLike[str] | None = None
+) -> Iterator[Checkpoint]:
     """Open a source for a while; one that the caller opened is left open at the end."""
-    checkpoint = api.open(source)
+    if architecture is None:
+        checkpoint = api.open(source)
+    else:
+        checkpoint = api.open_side(source, None, architecture)
     try:
         yield checkpoint
     finally:

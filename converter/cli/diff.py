@@ -19,6 +19,7 @@ EXAMPLES = (
     "converter diff before.keras after.keras",
     "converter diff base.safetensors tuned.safetensors --only 'encoder/**'",
     "converter diff model.keras model.safetensors --mapping densenet",
+    "converter diff model.weights.h5 model.onnx --architecture model.json",
 )
 
 
@@ -36,6 +37,7 @@ def diff(
     ignore: Annotated[
         str | None, typer.Option("--ignore", metavar="PATTERN", help="Names that do not count.")
     ] = None,
+    architecture: options.Architecture = None,
     every: Annotated[bool, typer.Option("--all", help="Also list what is the same.")] = False,
     json: options.Json = False,
     debug: options.Debug = False,
@@ -49,7 +51,9 @@ def diff(
         from converter import weights
         from converter.cli import render, schema
 
-        found = weights.diff(first, second, mapping=mapping, only=only, ignore=ignore)
+        found = weights.diff(
+            first, second, mapping=mapping, only=only, ignore=ignore, architecture=architecture
+        )
         if json:
             render.line(schema.dump(describe(str(first), str(second), found)))
         else:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from support.tensor_files import SHARED
 
 from converter import weights
 from converter.errors import PlanError, UsageError
@@ -159,6 +160,17 @@ class TestBetweenFrameworks:
         torch.save({"stem.weight": torch.zeros(7, 3, 2, 4)}, tmp_path / "a.pt")
         with pytest.raises(PlanError):
             weights.diff(source, tmp_path / "a.pt")
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared checkpoints are not there")
+def test_weights_without_classes_take_those_of_their_architecture():
+    """Weights of Keras 2 and the graph that another tool exported: are they one model?"""
+    stem = SHARED / "hls4ml-KERAS_3layer"
+    sides = (f"{stem}.weights.legacy.h5", f"{stem}.onnx")
+    with pytest.raises(PlanError, match="4 missing, 4 unexpected"):
+        weights.diff(*sides)
+    assert weights.diff(*sides, architecture=f"{stem}.json").is_same
+    assert weights.diff(*sides[::-1], architecture=f"{stem}.json").is_same
 
 
 def test_load_fills_a_module_from_a_file_and_leaves_it_alone_when_it_does_not_fit(tmp_path):
