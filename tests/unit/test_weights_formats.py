@@ -131,7 +131,7 @@ def test_filters_of_a_transposed_kernel_are_its_outputs(tmp_path):
 
     layer = torch.nn.ConvTranspose2d(5, 4, (2, 3))
     with converter.open(layer) as checkpoint:
-        entry = _kernel(take_inventory(checkpoint.manifest), None, checkpoint)
+        entry = _kernel(checkpoint, None)
         tiles = _tiles(checkpoint.read("weight"), entry)
     weight = layer.weight.detach().numpy()
     assert tiles.shape == (20, 2, 3)
