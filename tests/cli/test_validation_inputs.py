@@ -91,11 +91,12 @@ def test_each_kind_of_file_is_what_both_models_run_on(converter, tmp_path):
 
 
 def test_what_is_no_input_exits_2(converter, tmp_path):
-    np.savez(tmp_path / "wrong.npz", picture=np.zeros((2, 12, 15, 3), np.float32))
+    zeros = np.zeros((2, 12, 15, 4), np.float32)
+    np.savez(tmp_path / "wrong.npz", image=zeros, picture=zeros)
     found = converter(*NET, "--inputs", tmp_path / "wrong.npz")
     assert (found.code, found.out) == (2, "")
-    assert "'image'" in found.err
-    assert "'picture'" in found.err
+    assert "expected (batch, 12, 15, 3), found (2, 12, 15, 4)" in found.err
+    assert "the model has no such input" in found.err
     (tmp_path / "ids.txt").write_text("1 2 3\n")
     found = converter(*NET, "--inputs", tmp_path / "ids.txt")
     assert found.code == 2
@@ -124,7 +125,7 @@ def test_the_divergence_of_a_classifier_is_that_of_torch(converter, tmp_path):
     module.load_state_dict(state)
     with torch.no_grad():
         theirs = module.eval()(torch.from_numpy(image.transpose(0, 3, 1, 2).copy()))
-    ours = torch.tensor(np.array(keras.models.load_model("classes.keras")(image).detach()))
+    ours = torch.tensor(np.array(keras.models.load_model("classes.keras")([image]).detach()))
     wanted = torch.nn.functional.kl_div(ours.log(), theirs, reduction="batchmean")
     assert report.rows[0].kl == pytest.approx(float(wanted), rel=1e-4)
     assert report.rows[0].agreement == float((ours.argmax(-1) == theirs.argmax(-1)).float().mean())
