@@ -12,6 +12,7 @@ one layer, in float64, and of Keras' own run.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import tempfile
@@ -53,7 +54,9 @@ class Shelf:
         """
         if array.nbytes <= self._left:
             self._left -= array.nbytes
-            weakref.finalize(array if owner is None else owner, self._give_back, array.nbytes)
+            holder = array if owner is None else owner
+            with contextlib.suppress(TypeError):  # what cannot be watched makes no room again
+                weakref.finalize(holder, self._give_back, array.nbytes)
             return array
         kept = self._take(array.nbytes).view(array.dtype).reshape(array.shape)
         kept[...] = array
