@@ -85,7 +85,8 @@ def _check_sizes(rule: Rule, kind: Kind) -> Iterator[Problem]:
         if slot.pattern is None:
             continue
         try:
-            axes |= set(Pattern.parse(slot.pattern, len(slot.keras), slot.pattern_targets).axes)
+            pattern = Pattern.parse(slot.pattern, slot.pattern_sources, slot.pattern_targets)
+            axes |= {*pattern.axes, *slot.uneven_sizes} - {slot.uneven_axis}
         except OperationError as error:
             yield Problem("invalid", str(rule), f"kind '{kind.name}': {error.summary}")
     for axis in rule.sizes:

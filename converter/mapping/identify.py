@@ -59,7 +59,7 @@ def identify(
         MappingError: If several mappings cover it.
     """
     found = coverages(manifest, family=family, folders=folders, sizes=sizes)
-    whole = [coverage.mapping for coverage in found if coverage.is_whole]
+    whole = _first([coverage.mapping for coverage in found if coverage.is_whole])
     if len(whole) > 1:
         names = sorted(mapping.name for mapping in whole)
         raise MappingError(
@@ -68,6 +68,12 @@ def identify(
             hint=f"say which: --mapping {names[0]}",
         )
     return whole[0] if whole else None
+
+
+def _first(whole: list[Mapping]) -> list[Mapping]:
+    """Leave out mappings that say that another one comes first, where that one is found too."""
+    names = {mapping.name for mapping in whole}
+    return [mapping for mapping in whole if mapping.second_to not in names]
 
 
 def nearest(

@@ -17,9 +17,9 @@ from converter.mapping.rules import Kind, Scalar, Slot
 
 OPERATIONS = (
     *("sum", "difference", "constant", "derived"),
-    *("offset", "scale", "rows", "shared_row", "stack"),
+    *("offset", "scale", "rows", "shared_row", "stack", "join_rows"),
 )
-_WITHOUT_VALUE = frozenset({"sum", "difference", "stack"})
+_WITHOUT_VALUE = frozenset({"sum", "difference", "stack", "join_rows"})
 _ONE_SIDED = frozenset({"derived"})
 _JOINING = frozenset({"sum", "difference", "shared_row"})
 
@@ -190,7 +190,7 @@ def _slot(row: list[str], problems: list[str]) -> Slot | None:
         problems.append(f"slot {row}: a tensor of one side needs the reason why")
     slot = Slot(sides[0], sides[1], pattern or None, verb, value, optional, why or None)
     if pattern:
-        problems += _pattern_problems(pattern, len(sides[0]), slot.pattern_targets)
+        problems += _pattern_problems(pattern, slot.pattern_sources, slot.pattern_targets)
     elif all(sides) and len(sides[0]) != len(sides[1]) and verb not in _JOINING:
         problems.append(f"slot {row}: needs a pattern or an operation to join tensors")
     return slot

@@ -30,7 +30,9 @@ class Slot:
             ``rows`` (PyTorch has ``value`` further rows in front), ``shared_row`` (the same, and
             PyTorch adds the one row of its second tensor to every row of the first), ``stack``
             (the PyTorch tensors are the entries of the first axis of what the pattern gives;
-            ``{x}`` in their names counts 0, 1, 2, ...: the experts of a layer).
+            ``{x}`` in their names counts 0, 1, 2, ...: the experts of a layer), ``join_rows`` (the
+            pattern moves each Keras tensor, and the results are one below the other; the first
+            axis on its right may have another size in each, called ``h1``, ``h2``, ...).
         value: The number that the operation needs.
         optional: Whether both sides may lack the tensors together (a bias).
         why: Why one side has no such tensor, one sentence, or ``None``.
@@ -48,6 +50,24 @@ class Slot:
     def pattern_targets(self) -> int:
         """How many tensors the right side of the pattern stands for: a stack is one."""
         return 1 if self.operation == "stack" else len(self.torch)
+
+    @property
+    def pattern_sources(self) -> int:
+        """How many tensors the left side of the pattern stands for: one where each is moved."""
+        return 1 if self.operation == "join_rows" else len(self.keras)
+
+    @property
+    def uneven_axis(self) -> str:
+        """The axis of the pattern whose size differs from tensor to tensor; empty without one."""
+        if self.operation != "join_rows" or self.pattern is None:
+            return ""
+        return self.pattern.partition("->")[2].replace("(", " ").split()[0]
+
+    @property
+    def uneven_sizes(self) -> tuple[str, ...]:
+        """What the sizes of that axis are called, one for each Keras tensor."""
+        axis = self.uneven_axis
+        return tuple(f"{axis}{number}" for number in range(1, len(self.keras) + 1)) if axis else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +330,8 @@ class Mapping:
         outputs: What both models give, for validation; empty for a single output.
         proofs: Name of a small model to how both of its sides are built.
         unproved: What this mapping does not cover, to the reason.
+        second_to: The mapping that is meant where it and this one both cover a PyTorch checkpoint
+            and no Keras side is there: another Keras implementation of the same; or empty.
         path: The file, or ``None``.
     """
 
@@ -335,6 +357,7 @@ class Mapping:
     outputs: tuple[ModelValue, ...] = ()
     proofs: Dict[str, ProofCase] = field(default_factory=dict)
     unproved: Dict[str, str] = field(default_factory=dict)
+    second_to: str = ""
     path: Path | None = None
 
     @property

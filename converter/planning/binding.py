@@ -13,9 +13,10 @@ from converter.algebra.chain import chain
 from converter.algebra.joins import PadRows, SignedSum, SplitSum, Unstack
 from converter.algebra.pattern import Pattern
 from converter.algebra.rearrange import Rearrange, identity
+from converter.algebra.row_parts import JoinRows
 from converter.algebra.shared_rows import ShareRow
 from converter.algebra.values import Constant, Derive, Discard, Expect, Offset, Scale
-from converter.errors import OperationError, shape_text
+from converter.errors import OperationError, UndeterminedError, shape_text
 from converter.mapping.rules import Scalar, Slot
 from converter.tensors.dtype import DType, Shape, get_dtype
 from converter.tensors.spec import TensorSpec
@@ -143,10 +144,46 @@ def _summed(
     return chain(_moved(slot, 1, keras, inner, sizes), SplitSum((1,) * len(slot.torch)))
 
 
+def _joined(
+    slot: Slot,
+    keras: Sequence[Shape] | None,
+    torch: Sequence[Shape] | None,
+    sizes: Mapping[str, int],
+) -> Operation:
+    """Return the operation where the Keras tensors are groups of rows, of different size."""
+    pattern = Pattern.parse(slot.pattern or "")
+    axis, names = slot.uneven_axis, slot.uneven_sizes
+    given: list[dict[str, int]] = [{axis: sizes[one]} if one in sizes else {} for one in names]
+    if keras is None:
+        missing = " and ".join(repr(one) for one in names if one not in sizes)
+        if missing:
+            raise UndeterminedError(
+                f"cannot fit '{pattern}': nothing determines the size of {missing}",
+                hint=f"give the size of {missing}",
+            )
+        total = sum(one[axis] for one in given)
+        common = pattern.unify(None, torch, {**sizes, axis: total})
+        found = [{**common, **one} for one in given]
+    else:
+        found = [
+            pattern.unify([shape], None, {**sizes, **one})
+            for shape, one in zip(keras, given, strict=True)
+        ]
+    joined = JoinRows(tuple(Rearrange(pattern, one) for one in found))
+    shapes = joined.infer([pattern.source_shapes(one)[0] for one in found])
+    if torch is not None and shapes[0] != tuple(torch[0]):
+        raise OperationError(
+            f"cannot fit '{joined.describe()}': the PyTorch tensor has another shape",
+            facts=[("Keras", shape_text(shapes[0])), ("PyTorch", shape_text(torch[0]))],
+        )
+    return joined
+
+
 _JOINS: Mapping[str, Callable[..., Operation]] = {
     "sum": _summed,
     "difference": _summed,
     "stack": _stacked,
+    "join_rows": _joined,
 }
 
 

@@ -21,6 +21,7 @@ from converter.algebra.materialised import Materialised
 from converter.algebra.parts import ScaleParts
 from converter.algebra.pattern import Pattern
 from converter.algebra.rearrange import Rearrange
+from converter.algebra.row_parts import JoinRows
 from converter.algebra.shared_rows import AddRow, ShareRow
 from converter.algebra.values import Cast, Constant, Derive, Discard, Expect, Offset, Scale
 
@@ -81,6 +82,27 @@ def unstacks(draw):
     shape = draw(SHAPES.filter(any))
     axis = draw(st.sampled_from([axis for axis, size in enumerate(shape) if size]))
     return Unstack(shape[axis], axis), [draw(arrays(shape, draw(st.sampled_from(WHOLE))))]
+
+
+def _heads(draw):
+    """Return what moves heads, not as many in each tensor, and the shapes of the tensors."""
+    pattern = Pattern.parse("e h d -> (h d) e")
+    e, d = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    heads = draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))
+    parts = [Rearrange(pattern, {"e": e, "h": h, "d": d}) for h in heads]
+    return JoinRows(tuple(parts)), [(e, h, d) for h in heads]
+
+
+@st.composite
+def row_joins(draw):
+    (operation, shapes), dtype = _heads(draw), draw(st.sampled_from(WHOLE))
+    return operation, [draw(arrays(shape, dtype)) for shape in shapes]
+
+
+@st.composite
+def row_splits(draw):
+    (operation, shapes), dtype = _heads(draw), draw(st.sampled_from(WHOLE))
+    return operation.inverse(), [draw(arrays(operation.infer(shapes)[0], dtype))]
 
 
 @st.composite
@@ -185,6 +207,8 @@ CASES = {
     "Split": splits(),
     "Stack": stacks(),
     "Unstack": unstacks(),
+    "JoinRows": row_joins(),
+    "SplitRows": row_splits(),
     "PadRows": pads(),
     "SliceRows": row_slices(),
     "SignedSum": sums(),

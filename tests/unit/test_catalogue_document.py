@@ -104,7 +104,7 @@ PROBLEMS = [
     "operation is not 'derived'",
     "kinds.wrong: slot ['alone', '', '', 'derived 0']: a tensor of one side needs the reason why",
     "kinds.wrong: slot ['x', 'y', '', 'multiply 2']: no operation 'multiply'; known are sum, "
-    "difference, constant, derived, offset, scale, rows, shared_row, stack",
+    "difference, constant, derived, offset, scale, rows, shared_row, stack, join_rows",
     "kinds.wrong: slot ['only']: must have two to five texts",
     "kinds.wrong: has no source",
     "kinds.wrong: two slots have 'kernel'",
@@ -155,8 +155,8 @@ def test_every_kind_of_ours_has_a_source_and_patterns_that_invert(name):
     for slot in kind.slots:
         assert slot.keras or slot.torch
         if slot.pattern is not None:
-            num_targets = 1 if slot.operation in {"sum", "stack"} else len(slot.torch)
-            pattern = Pattern.parse(slot.pattern, len(slot.keras), num_targets)
+            num_targets = 1 if slot.operation == "sum" else slot.pattern_targets
+            pattern = Pattern.parse(slot.pattern, slot.pattern_sources, num_targets)
             assert pattern.inverse().inverse() == pattern
 
 

@@ -70,6 +70,16 @@ def test_several_are_an_error_that_names_them(folder):
     )
 
 
+def test_of_several_the_one_that_the_others_are_second_to_is_meant(folder):
+    second = TOY.format(name="two").replace("rules =", 'second_to = "one"\nrules =')
+    (folder / "two.toml").write_text(second)
+    assert identify(torch(*MODULES), folders=[folder]).name == "one"
+    layers = {name.replace("one", "two"): kind for name, kind in LAYERS.items()}
+    assert identify(keras(layers), folders=[folder]).name == "two"
+    (folder / "one.toml").unlink()
+    assert identify(torch(*MODULES), folders=[folder]).name == "two"
+
+
 def test_mappings_of_other_names_are_passed_over(folder):
     found = coverages(keras(LAYERS), folders=[folder])
     assert [coverage.mapping.name for coverage in found] == ["one"]
