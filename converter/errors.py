@@ -174,3 +174,7 @@ class MappingFileError(ProblemsError, MappingError):
 
 class PlanError(ProblemsError):
     """Source, target and mapping do not fit together; every reason is listed."""
+
+
+class ConfigurationError(ProblemsError):
+    """The configuration of one side says what that of the other cannot; all of it is listed."""

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from converter.cli import options
 from converter.cli.failures import reporting
+from converter.cli.layouts import save_layout
 
 if TYPE_CHECKING:
     from converter.cli import schema
     from converter.execution.executor import Written
+    from converter.formats.base import Checkpoint
     from converter.planning.plan import Plan
 
 EXAMPLES = (
     "converter convert model.keras model.safetensors",
     "converter convert model.safetensors model.weights.h5 --like model.keras",
     "converter convert big.keras mine.keras --like fresh.keras --only 'encoder/**'",
+    "converter convert my_preset my_model --layout huggingface",
 )
 
 
@@ -35,6 +38,7 @@ def convert(
     require: options.Require = None,
     target_format: options.TargetFormat = None,
     max_shard_size: options.MaxShardSize = None,
+    layout: options.Layout = None,
     sidecar: options.Sidecar = False,
     force: options.Force = False,
     select: options.Select = None,
@@ -47,31 +51,39 @@ def convert(
     """Convert a checkpoint; the target appears under its name only when it is complete."""
     with reporting(json=json, debug=debug):
         from converter import api
-        from converter.cli.progress import Bar
         from converter.cli.sizes import parse_axis_sizes, parse_size
 
         limit = parse_size(max_shard_size, "--max-shard-size") if max_shard_size else None
+        law = require.value if require else None
+        planning: dict[str, Any] = {"mapping": mapping, "dtype": dtype, "require": law}
+        writing: dict[str, Any] = {"force": force, "max_shard_size": limit}
+        further = {"to": to, "like": like, "only": only, "prefix": prefix, "norms": norms}
         with api.open(
             source, select=select, architecture=architecture, norms=norms, dequantize=dequantize
         ) as checkpoint:
-            conversion = api.plan(
-                checkpoint,
-                mapping=mapping,
-                to=to.value if to else api.default_family(target, like=like, format=target_format),
-                like=like,
-                sizes=parse_axis_sizes(sizes or []),
-                dtype=dtype,
-                require=require.value if require else None,
-                norms=norms,
-                only=only,
-                prefix=prefix,
-            )
-            with Bar() as progress:
-                written = conversion.save(
-                    target, format=target_format, force=force, max_shard_size=limit,
-                    sidecar=sidecar, progress=progress,
-                )  # fmt: skip
-            show(describe(source, target, conversion.plan, written), json=json)
+            if layout is not None:
+                further |= {"set": sizes, "format": target_format, "sidecar": sidecar}
+                asked = {**planning, **writing}
+                plan, written = save_layout(checkpoint, target, layout.value, further, asked)
+            else:
+                to_family = to.value if to else None
+                family = to_family or api.default_family(target, like=like, format=target_format)
+                planning |= {**further, "to": family, "sizes": parse_axis_sizes(sizes or [])}
+                writing |= {"format": target_format, "sidecar": sidecar}
+                plan, written = _save(checkpoint, target, planning, writing)
+            show(describe(source, target, plan, written), json=json)
+
+
+def _save(
+    checkpoint: Checkpoint, target: Path, planning: dict[str, Any], writing: dict[str, Any]
+) -> tuple[Plan, Written]:
+    """Plan and write one file, with a bar."""
+    from converter import api
+    from converter.cli.progress import Bar
+
+    conversion = api.plan(checkpoint, **planning)
+    with Bar() as progress:
+        return conversion.plan, conversion.save(target, progress=progress, **writing)
 
 
 def describe(source: Path, target: Path, plan: Plan, written: Written) -> schema.Written:
@@ -80,7 +92,7 @@ def describe(source: Path, target: Path, plan: Plan, written: Written) -> schema
 
     return schema.Written(
         source=str(source),
-        files=[str(target.parent / file.name) for file in written.files],
+        files=[_as_named(target, file) for file in written.files],
         nbytes=written.nbytes,
         tensors=written.tensors,
         to=plan.to,
@@ -93,6 +105,12 @@ def describe(source: Path, target: Path, plan: Plan, written: Written) -> schema
         kept=list(plan.kept),
         notes=list(plan.notes),
     )
+
+
+def _as_named(target: Path, file: Path) -> str:
+    """Return a file of the target as the user would name it; the target may be its folder."""
+    is_inside = file.parent == target.resolve()
+    return str((target if is_inside else target.parent) / file.name)
 
 
 def show(found: schema.Written, *, json: bool) -> None:

@@ -24,6 +24,13 @@ class LawName(StrEnum):
     rounded = "rounded"
 
 
+class LayoutName(StrEnum):
+    """A folder that a library opens as it is."""
+
+    huggingface = "huggingface"
+    keras_hub = "keras_hub"
+
+
 class LevelName(StrEnum):
     """What ``validate`` compares, from what needs least to what shows most."""
 
@@ -156,6 +163,15 @@ TargetFormat = Annotated[
     str | None,
     typer.Option(
         "--format", metavar="ID", help="The target's format, where its ending does not say it."
+    ),
+]
+
+Layout = Annotated[
+    LayoutName | None,
+    typer.Option(
+        "--layout",
+        help="Write TARGET as a folder, the configuration translated too: for transformers' "
+        "from_pretrained, or for keras_hub's from_preset.",
     ),
 ]
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from converter.errors import MappingFileError, Problem
+from converter.mapping.document_configs import read_configs
 from converter.mapping.document_extras import ExtrasReader
 from converter.mapping.document_models import read_models
 from converter.mapping.rules import Condition, Mapping, Measure, Rule
@@ -53,6 +54,7 @@ _KEYS = (
     "outputs",
     "proofs",
     "unproved",
+    "configs",
 )
 _AXES = tuple("01234567")
 _SIDES: tuple[Side, Side] = ("keras", "torch")
@@ -177,6 +179,7 @@ class _Reader:
             outputs=models.outputs,
             proofs=models.proofs,
             unproved=self._texts("unproved"),
+            configs=read_configs(self.schema, self._top, self._conditions, self._axis),
             path=self._path,
         )
 

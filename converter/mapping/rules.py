@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from converter.mapping.config_tables import ConfigTable
 from converter.mapping.notes import Note
 
 Scalar = bool | int | float | str
@@ -332,6 +333,7 @@ class Mapping:
         unproved: What this mapping does not cover, to the reason.
         second_to: The mapping that is meant where it and this one both cover a PyTorch checkpoint
             and no Keras side is there: another Keras implementation of the same; or empty.
+        configs: Which entries of both sides' configurations mean the same.
         path: The file, or ``None``.
     """
 
@@ -358,6 +360,7 @@ class Mapping:
     proofs: Dict[str, ProofCase] = field(default_factory=dict)
     unproved: Dict[str, str] = field(default_factory=dict)
     second_to: str = ""
+    configs: tuple[ConfigTable, ...] = ()
     path: Path | None = None
 
     @property

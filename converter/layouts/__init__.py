@@ -1,0 +1,1 @@
+"""Ready folders: a checkpoint with the configuration that its own library opens it by."""
