@@ -40,10 +40,9 @@ def claimed(
     """
     if side == "torch":
         return _claimed_by_module(pairing, manifest, names or {})
-    layer = layer_index(manifest).get(pairing.layer)
     found = _by_slot(pairing, manifest)
-    if layer is not None and not any(name for names in found for name in names):
-        return _by_position(pairing.kind, layer) or found
+    if not any(name for names in found for name in names):
+        return _by_position(pairing, layer_index(manifest)) or found
     return found
 
 
@@ -100,14 +99,44 @@ def _present(name: str, manifest: Manifest) -> str | None:
     return name if name in manifest.tensors or name in manifest.ties else None
 
 
-def _by_position(kind: Kind, layer: LayerSpec) -> Claims | None:
-    """Return the claims on variables that have no telling names, or ``None`` if undecided."""
+def _by_position(pairing: Pairing, layers: Mapping[str, LayerSpec]) -> Claims | None:
+    """Return the claims on variables that have no telling names, or ``None`` if undecided.
+
+    They are those of the layer, or of the layers inside of it that the slots name: a file says
+    that ``self_attention/query`` has two variables, and the kind that it has a kernel and a bias.
+    """
+    kind = pairing.kind
+    owners: dict[str, list[tuple[int, str]]] = {}
+    for index, slot in enumerate(kind.slots):
+        for part in slot.keras:
+            owners.setdefault(_owner(pairing, part, layers), []).append((index, part))
+    at: dict[tuple[int, str], str] = {}
+    for path, every in owners.items():
+        placed = _placed(kind, layers[path], every) if path in layers else None
+        if placed is None:
+            return None
+        at |= placed
+    return tuple(
+        tuple(at.get((index, part)) for part in slot.keras) for index, slot in enumerate(kind.slots)
+    )
+
+
+def _owner(pairing: Pairing, slot: str, layers: Mapping[str, LayerSpec]) -> str:
+    """Return the path of the layer whose variable a slot is."""
+    path, part = pairing.place(slot)
+    inside = join(path, part.rpartition("/")[0], "/")
+    return inside if inside in layers else path
+
+
+def _placed(
+    kind: Kind, layer: LayerSpec, every: list[tuple[int, str]]
+) -> dict[tuple[int, str], str] | None:
+    """Return which variable of a layer each of the slots is, by their order."""
     if not layer.tensors or not all(_is_position(slot) for slot in layer.tensors):
         return None
     owned = list(layer.tensors)
     if all(slot.isdecimal() for slot in owned):
         owned.sort(key=int)
-    every = [(index, part) for index, slot in enumerate(kind.slots) for part in slot.keras]
     needed = [
         (index, part)
         for index, part in every
@@ -116,10 +145,7 @@ def _by_position(kind: Kind, layer: LayerSpec) -> Claims | None:
     readings = [slots for slots in (every, needed) if len(slots) == len(owned)]
     if not readings:
         return None
-    at = {place: layer.tensors[slot] for place, slot in zip(readings[0], owned, strict=True)}
-    return tuple(
-        tuple(at.get((index, part)) for part in slot.keras) for index, slot in enumerate(kind.slots)
-    )
+    return {place: layer.tensors[slot] for place, slot in zip(readings[0], owned, strict=True)}
 
 
 def _is_position(slot: str) -> bool:

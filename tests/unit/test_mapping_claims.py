@@ -63,3 +63,19 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_keras(case):
     assert _claimed(case.kind, case.slots) == case.claims
+
+
+def test_layers_inside_have_their_variables_by_position_too():
+    """A weights file of GPT-2: its attention has no variables, the projections in it have two."""
+    names = [f"x/{part}/vars/{at}" for part in ("key", "query", "value") for at in (1, 0)]
+    layers = [LayerSpec("x", None, {})]
+    for part in ("key", "query", "value"):
+        places = {str(at): f"x/{part}/vars/{at}" for at in (1, 0)}
+        layers.append(LayerSpec(f"x/{part}", None, places))
+    specs = [TensorSpec(name, (3,), get_dtype("float32")) for name in names]
+    pairing = Pairing(Rule("k", "x", "y"), KINDS["attention_packed_in_out"], "x", "y")
+    found = claimed(pairing, Manifest.of(specs, family="keras", layers=layers), "keras")
+    assert found == (
+        ("x/query/vars/0", "x/key/vars/0", "x/value/vars/0"),
+        ("x/query/vars/1", "x/key/vars/1", "x/value/vars/1"),
+    )
