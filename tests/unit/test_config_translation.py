@@ -16,7 +16,10 @@ HEAD = """schema = 1
 name = "toy"
 keras = "k"
 torch = "t"
-rules = [["dense", "a{i}", "b.{i}"], ["dense", "head", "head", { when = "headed", optional = true }]]
+rules = [
+  ["dense", "a{i}", "b.{i}"],
+  ["dense", "head", "head", { when = "headed", optional = true }],
+]
 prefixes = ["model."]
 [conditions]
 headed = { keras = "head", torch = "head" }
