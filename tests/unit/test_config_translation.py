@@ -81,29 +81,32 @@ def said(found) -> list[str]:
 
 
 def test_a_table_is_read_in_full():
-    assert ConfigTable(
-        keras="lib.models:Toy",
-        architecture="ToyModel",
-        model_type="toy",
-        tasks=("ToyTask",),
-        prefix="model.",
-        apart=("head",),
-        rows=(
-            ConfigRow("layers", "num_layers"),
-            ConfigRow("wide", "n_inner", axis=("b.0.weight", 1)),
-            ConfigRow("groups", "num_groups", like="num_layers"),
-            ConfigRow("base", "theta", other=("rope.theta",), absent=7.5),
-            ConfigRow("dropout", "drop_a", copies=("drop_b",), absent=0.25),
-            ConfigRow("tied", "tie", holds="not headed"),
-        ),
-        keras_only={"scale": 1.0},
-        torch_only={"act": "silu"},
-        expected={"rope.kind": "default", "cross": False},
-        keras_unset=("window",),
-        torch_unset=("scaling",),
-        accepted={"act": Accepted(("gelu",), "a little")},
-        ignored=("label",),
-    ) == TABLE
+    assert (
+        ConfigTable(
+            keras="lib.models:Toy",
+            architecture="ToyModel",
+            model_type="toy",
+            tasks=("ToyTask",),
+            prefix="model.",
+            apart=("head",),
+            rows=(
+                ConfigRow("layers", "num_layers"),
+                ConfigRow("wide", "n_inner", axis=("b.0.weight", 1)),
+                ConfigRow("groups", "num_groups", like="num_layers"),
+                ConfigRow("base", "theta", other=("rope.theta",), absent=7.5),
+                ConfigRow("dropout", "drop_a", copies=("drop_b",), absent=0.25),
+                ConfigRow("tied", "tie", holds="not headed"),
+            ),
+            keras_only={"scale": 1.0},
+            torch_only={"act": "silu"},
+            expected={"rope.kind": "default", "cross": False},
+            keras_unset=("window",),
+            torch_unset=("scaling",),
+            accepted={"act": Accepted(("gelu",), "a little")},
+            ignored=("label",),
+        )
+        == TABLE
+    )
     assert TABLE.keras_class == "Toy"
 
 
