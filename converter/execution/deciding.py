@@ -14,7 +14,7 @@ from converter.errors import UsageError
 from converter.execution.completed import CompletedCheckpoint
 from converter.execution.conversion import Conversion
 from converter.formats.base import Checkpoint
-from converter.formats.model_config import read_sizes
+from converter.formats.model_config import read_model_type, read_sizes
 from converter.formats.numpy_positions import is_nameless
 from converter.formats.renamed import RenamedCheckpoint
 from converter.formats.torch_norms import MaterialisedNorms, with_norms
@@ -93,7 +93,7 @@ def decide(checkpoint: Checkpoint, like: Checkpoint | None, wanted: Wanted) -> C
         own(like.manifest, target) if like is not None else None,
         label=like.label if like is not None else "the target",
     )
-    plan = _planned(read, written, wanted, read_sizes(checkpoint.path))
+    plan = _planned(read, written, wanted, checkpoint.path)
     if computed:
         plan = mark_computed(plan, computed, require=wanted.require)
     plan = replace(plan, notes=notes)
@@ -104,7 +104,7 @@ def decide(checkpoint: Checkpoint, like: Checkpoint | None, wanted: Wanted) -> C
     return Conversion(plan, checkpoint, structure, like=like)
 
 
-def _planned(read: Side, written: Side, wanted: Wanted, sizes: Dict[str, int]) -> Plan:
+def _planned(read: Side, written: Side, wanted: Wanted, path: Path | None) -> Plan:
     """Return the plan of what is converted, without what is kept."""
     if read.family == written.family and wanted.mapping is None:
         return make_copy_plan(read, written, dtype=wanted.dtype, only=wanted.only)
@@ -113,9 +113,10 @@ def _planned(read: Side, written: Side, wanted: Wanted, sizes: Dict[str, int]) -
         written,
         mapping=wanted.mapping,
         folders=wanted.folders,
-        sizes={**sizes, **wanted.sizes},
+        sizes={**read_sizes(path), **wanted.sizes},
         dtype=wanted.dtype,
         require=wanted.require,
         only=wanted.only,
+        model_type=read_model_type(path),
     )
     return make_plan(request)

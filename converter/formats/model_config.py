@@ -1,6 +1,6 @@
-"""Sizes that a Hugging Face checkpoint tells in the ``config.json`` beside it.
+"""What a Hugging Face checkpoint tells in the ``config.json`` beside it: sizes, and its family.
 
-Only numbers are taken, by key (``num_attention_heads``); a mapping says which key is which size.
+Sizes are numbers by key (``num_attention_heads``); a mapping says which key is which size.
 
 Source:
     transformers 5.x, ``PretrainedConfig.to_json_file``: one JSON object beside the weights.
@@ -9,6 +9,7 @@ Source:
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from converter.formats.source_file import SourceFile
 from converter.formats.strict_json import strict_json
@@ -24,8 +25,25 @@ def read_sizes(path: Path | None) -> dict[str, int]:
         path: A checkpoint file or folder, or ``None``.
 
     Raises:
-        CorruptFileError: If the file is no JSON object.
+        CorruptFileError: If the file is no JSON.
     """
+    return {key: value for key, value in _read(path).items() if type(value) is int}
+
+
+def read_model_type(path: Path | None) -> str | None:
+    """Return which family the ``config.json`` of a checkpoint says it is of, or ``None``.
+
+    Args:
+        path: A checkpoint file or folder, or ``None``.
+
+    Raises:
+        CorruptFileError: If the file is no JSON.
+    """
+    found = _read(path).get("model_type")
+    return found if isinstance(found, str) else None
+
+
+def _read(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     place = (path if path.is_dir() else path.parent) / _NAME
@@ -33,6 +51,4 @@ def read_sizes(path: Path | None) -> dict[str, int]:
         return {}
     with SourceFile(place) as source:
         content = strict_json(source.read(0, source.size), what="the configuration", path=place)
-    if not isinstance(content, dict):
-        return {}
-    return {key: value for key, value in content.items() if type(value) is int}
+    return content if isinstance(content, dict) else {}

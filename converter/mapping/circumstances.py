@@ -124,13 +124,21 @@ class Circumstances:
                 known[name] = self._sizes[name]
             elif isinstance(declared, int):
                 known[name] = declared
-            elif declared in self._sizes:
-                known[name] = self._sizes[declared]
+            elif (size := self._configured(declared)) is not None:
+                known[name] = size
         for name in self._mapping.measures:
             size = self._sizes.get(name, self._measured(name))
             if size is not None:
                 known[name] = size
         return known
+
+    def _configured(self, key: str) -> int | None:
+        """Return an entry of ``config.json``, or what transformers takes where it is absent."""
+        if key in self._sizes:
+            return self._sizes[key]
+        rows = (row for table in self._mapping.configs for row in table.rows)
+        like = next((row.like for row in rows if row.torch == key and row.like), "")
+        return self._sizes.get(like)
 
     def _measured(self, name: str) -> int | None:
         measure = self._mapping.measures[name]

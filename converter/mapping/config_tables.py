@@ -69,7 +69,7 @@ class ConfigTable:
         torch_only: Entries of ``config.json`` that have no counterpart, to the value that Keras
             computes with; they are written.
         expected: The same, but not written.
-        keras_unset: Entries of Keras that must be null or absent.
+        keras_unset: Entries of Keras that must be null or absent; the model is built with null.
         torch_unset: Entries of ``config.json`` that must be.
         accepted: Entries of ``torch_only`` and ``expected`` to values that are read all the same.
         ignored: Entries of Keras that no output depends on.

@@ -148,7 +148,7 @@ def to_keras(table: ConfigTable, config: Dict[str, Any], tensors: TorchTensors) 
         if _get(config, key) is not None:
             text = f"is {_shown(_get(config, key))}, which {table.keras_class} is not told of here"
             found.problems.append(Problem("refused", key, text))
-    found.entries |= table.keras_only
+    found.entries |= {**table.keras_only, **dict.fromkeys(table.keras_unset)}
     known = _known_to_torch(table)
     others = sorted(key for key in config if key not in known)
     if others:

@@ -46,6 +46,7 @@ def identify(
     family: Family | None = None,
     folders: Iterable[str | Path] = (),
     sizes: Dict[str, int] | None = None,
+    model_type: str | None = None,
 ) -> Mapping | None:
     """Return the mapping that covers a checkpoint, or ``None``.
 
@@ -54,12 +55,15 @@ def identify(
         family: Whose names it has, where the manifest does not say.
         folders: Mapping files, and folders of them, besides the library.
         sizes: Values of sizes that conditions may depend on.
+        model_type: What its ``config.json`` says it is; decides where several mappings cover it.
 
     Raises:
         MappingError: If several mappings cover it.
     """
     found = coverages(manifest, family=family, folders=folders, sizes=sizes)
     whole = _first([coverage.mapping for coverage in found if coverage.is_whole])
+    if len(whole) > 1 and model_type is not None:
+        whole = [one for one in whole if one.is_for(model_type)] or whole
     if len(whole) > 1:
         names = sorted(mapping.name for mapping in whole)
         raise MappingError(

@@ -368,6 +368,10 @@ class Mapping:
         """Every full-size variant, those too large to be tried included."""
         return {**self.sources, **self.presets}
 
+    def is_for(self, model_type: str) -> bool:
+        """Whether it has a table for what ``config.json`` calls a family."""
+        return any(table.model_type == model_type for table in self.configs)
+
 
 @dataclass(frozen=True, slots=True)
 class Pairing:

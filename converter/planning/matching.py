@@ -32,6 +32,7 @@ def make_request(
     dtype: DType | None = None,
     require: Law | None = None,
     only: str | None = None,
+    model_type: str | None = None,
 ) -> Request:
     """Pair two sides and return the request for their plan.
 
@@ -44,12 +45,20 @@ def make_request(
         dtype: Type of floating-point targets, or ``None`` to keep.
         require: The weakest law allowed, or ``None``.
         only: A pattern of the names that are converted, or ``None`` for all.
+        model_type: What a ``config.json`` says the PyTorch side is, or ``None``.
 
     Raises:
         MappingError: If no mapping fits, several do, or the one named cannot be used.
     """
     keras, torch = (source, target) if source.family == "keras" else (target, source)
-    chosen = _choose(keras.manifest, torch.manifest, mapping, folders, sizes or {})
+    chosen = _choose(
+        keras.manifest,
+        torch.manifest,
+        mapping,
+        folders=folders,
+        sizes=sizes or {},
+        model_type=model_type,
+    )
     if chosen is None:
         request = _by_kind(source, target, keras.manifest, sizes or {})
     else:
@@ -84,8 +93,10 @@ def _choose(
     keras: Manifest | None,
     torch: Manifest | None,
     mapping: Mapping | str | None,
+    *,
     folders: tuple[Path, ...],
     sizes: Dict[str, int],
+    model_type: str | None,
 ) -> Mapping | None:
     """Return the mapping to use, ``None`` for conversion by kind."""
     if isinstance(mapping, Mapping):
@@ -102,7 +113,7 @@ def _choose(
     manifest = keras if keras is not None else torch
     if manifest is None:
         raise MappingError("cannot find a mapping: neither side is known")
-    found = identify(manifest, folders=folders, sizes=sizes)
+    found = identify(manifest, folders=folders, sizes=sizes, model_type=model_type)
     if found is not None or keras is not None:
         return found
     raise MappingError(

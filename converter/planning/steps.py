@@ -168,7 +168,12 @@ class StepMaker:
         into = ", ".join(f"'{name}'" for name in target.names)
         shapes = " ".join(shape_text(spec.shape) for spec in source.specs or ())
         text = f"from {names} {shapes}: {error.summary}"
-        return Problem(kind, into, text, str(pairing.rule), hint=error.hint)
+        # An axis of one name may have another size elsewhere; the mapping's name for it has not.
+        sizes = pairing.rule.sizes.items()
+        names_of = [str(size) for axis, size in sizes if axis not in pairing.sizes]
+        given = " and ".join(f"--set {size}=SIZE" for size in names_of)
+        hint = f"give it: {given}" if kind == "undetermined" and given else error.hint
+        return Problem(kind, into, text, str(pairing.rule), hint=hint)
 
     def _without_counterpart(self, slot: Slot, source: SlotTensors) -> Outcome:
         if source.is_open:

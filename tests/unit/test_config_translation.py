@@ -73,7 +73,7 @@ KERAS |= {"window": None}
 TORCH = {"num_layers": 2, "n_inner": 5, "num_groups": 1, "theta": 9.0, "drop_a": 0, "drop_b": 0}
 TORCH |= {"tie": True, "act": "silu"}
 ARGUMENTS = {"layers": 2, "wide": 5, "groups": 1, "base": 9.0, "dropout": 0, "tied": True}
-ARGUMENTS |= {"scale": 1.0}
+ARGUMENTS |= {"scale": 1.0, "window": None}
 
 
 def said(found) -> list[str]:
