@@ -51,13 +51,21 @@ def convert(
     """Convert a checkpoint; the target appears under its name only when it is complete."""
     with reporting(json=json, debug=debug):
         from converter import api
+        from converter.cli.memory import return_what_is_freed
         from converter.cli.sizes import parse_axis_sizes, parse_size
 
+        return_what_is_freed()
         limit = parse_size(max_shard_size, "--max-shard-size") if max_shard_size else None
         law = require.value if require else None
         planning: dict[str, Any] = {"mapping": mapping, "dtype": dtype, "require": law}
         writing: dict[str, Any] = {"force": force, "max_shard_size": limit}
-        further = {"to": to, "like": like, "only": only, "prefix": prefix, "norms": norms}
+        further: dict[str, Any] = {
+            "to": to,
+            "like": like,
+            "only": only,
+            "prefix": prefix,
+            "norms": norms,
+        }
         with api.open(
             source, select=select, architecture=architecture, norms=norms, dequantize=dequantize
         ) as checkpoint:
