@@ -61,8 +61,8 @@ def _opened(folder):
     return module
 
 
-def _preset(folder):
-    return oracles.keras_hub().models.Backbone.from_preset(str(folder))
+def _preset(folder, **options):
+    return oracles.keras_hub().models.Backbone.from_preset(str(folder), **options)
 
 
 def _bits(model) -> list[bytes]:
@@ -109,12 +109,18 @@ def test_a_folder_that_transformers_saved_becomes_a_preset_as_keras_hubs_own(nam
 
 def test_bfloat16_stays_and_shards_are_opened(tmp_path):
     """Both libraries open shards of ours; nothing is cast, so all bits return."""
+    import torch
+
     module = build_source(_case("llama3").torch, family="torch").bfloat16()
     module.save_pretrained(tmp_path / "hf")
     exact = {"require": "exact", "max_shard_size": 4000}
     save_folder(tmp_path / "hf", tmp_path / "preset", layout="keras_hub", **exact)
-    preset = _preset(tmp_path / "preset")
-    assert preset.dtype_policy.name == "bfloat16"
+    config = json.loads((tmp_path / "preset/config.json").read_text())
+    assert config["config"]["dtype"]["config"] == {"name": "bfloat16"}
+    preset = _preset(tmp_path / "preset", dtype="bfloat16")  # or it would cast to float32
+    table = converter.open(preset).read("token_embedding/embeddings")
+    held = module.state_dict()["model.embed_tokens.weight"]
+    assert table.tobytes() == held.view(torch.int16).numpy().tobytes()
     save_folder(tmp_path / "preset", tmp_path / "again", layout="huggingface", **exact)
     assert len(list((tmp_path / "again").glob("model-*.safetensors"))) > 3
     again = _opened(tmp_path / "again")
