@@ -51,32 +51,23 @@ def convert(
     """Convert a checkpoint; the target appears under its name only when it is complete."""
     with reporting(json=json, debug=debug):
         from converter import api
-        from converter.cli.memory import return_what_is_freed
         from converter.cli.sizes import parse_axis_sizes, parse_size
 
-        return_what_is_freed()
         limit = parse_size(max_shard_size, "--max-shard-size") if max_shard_size else None
         law = require.value if require else None
         planning: dict[str, Any] = {"mapping": mapping, "dtype": dtype, "require": law}
         writing: dict[str, Any] = {"force": force, "max_shard_size": limit}
-        further: dict[str, Any] = {
-            "to": to,
-            "like": like,
-            "only": only,
-            "prefix": prefix,
-            "norms": norms,
-        }
+        more: dict[str, Any] = {"to": to, "like": like, "only": only, "prefix": prefix}
         with api.open(
             source, select=select, architecture=architecture, norms=norms, dequantize=dequantize
         ) as checkpoint:
             if layout is not None:
-                further |= {"set": sizes, "format": target_format, "sidecar": sidecar}
-                asked = {**planning, **writing}
-                plan, written = save_layout(checkpoint, target, layout.value, further, asked)
+                more |= {"set": sizes, "norms": norms, "format": target_format, "sidecar": sidecar}
+                plan, written = save_layout(
+                    checkpoint, target, layout.value, more, planning | writing
+                )
             else:
-                to_family = to.value if to else None
-                family = to_family or api.default_family(target, like=like, format=target_format)
-                planning |= {**further, "to": family, "sizes": parse_axis_sizes(sizes or [])}
+                planning |= more | {"norms": norms, "sizes": parse_axis_sizes(sizes or [])}
                 writing |= {"format": target_format, "sidecar": sidecar}
                 plan, written = _save(checkpoint, target, planning, writing)
             show(describe(source, target, plan, written), json=json)
@@ -87,8 +78,15 @@ def _save(
 ) -> tuple[Plan, Written]:
     """Plan and write one file, with a bar."""
     from converter import api
+    from converter.cli.memory import return_what_is_freed
     from converter.cli.progress import Bar
 
+    return_what_is_freed()
+    given = planning["to"]
+    family = given.value if given is not None else None
+    planning["to"] = family or api.default_family(
+        target, like=planning["like"], format=writing["format"]
+    )
     conversion = api.plan(checkpoint, **planning)
     with Bar() as progress:
         return conversion.plan, conversion.save(target, progress=progress, **writing)

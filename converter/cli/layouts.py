@@ -38,9 +38,11 @@ def save_layout(
         raise UsageError(
             f"cannot use --{given[0]} with --layout: the layout says what the folder holds"
         )
+    from converter.cli.memory import return_what_is_freed
     from converter.cli.progress import Bar
     from converter.layouts.saving import save_folder
 
+    return_what_is_freed()
     with Bar() as progress:
         found = save_folder(checkpoint, folder, layout=layout, progress=progress, **options)
     return found.plan, found.written

@@ -20,7 +20,7 @@ from typing import Any
 
 from converter import api
 from converter.algebra.base import Law
-from converter.errors import ConfigurationError, UsageError
+from converter.errors import ConfigurationError, Problem, UsageError
 from converter.formats.base import Checkpoint
 from converter.formats.beside import open_beside
 from converter.formats.source_file import MAX_JSON_BYTES, strict_json
@@ -76,6 +76,7 @@ def preset_contents(
     (found, table), translated = _translated(
         checkpoint, config, tables_of_type(config, mapping=mapping, folders=folders)
     )
+    _check_depth(checkpoint, translated.entries)
     floating = get_dtype(dtype).name if dtype is not None else float_dtype(checkpoint.manifest)
     # A name of its own: Keras counts those of a process.
     arguments = {**translated.entries, "dtype": floating, "name": snake_case(table.keras_class)}
@@ -113,6 +114,21 @@ def _translated(
         f"{entries} of it",
         translated.problems,
     )
+
+
+def _check_depth(checkpoint: Checkpoint, arguments: dict[str, Any]) -> None:
+    """Refuse a model of more layers than there are tensors before years are spent on building it.
+
+    Raises:
+        ConfigurationError: If it is one.
+    """
+    layers, tensors = arguments.get("num_layers", 0), len(checkpoint.manifest)
+    if isinstance(layers, int) and layers > tensors:
+        text = f"is {layers:,}, and the checkpoint has {tensors:,} tensors"
+        raise ConfigurationError(
+            f"cannot build the model of {quoted(checkpoint.label)}: it has too few tensors",
+            [Problem("mismatched", "num_layers", text)],
+        )
 
 
 def _torch_config(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -146,6 +146,19 @@ def test_a_configuration_that_the_other_side_cannot_say(converter, toy, tmp_path
     assert not (tmp_path / "out").exists()
 
 
+def test_a_configuration_that_would_build_for_years(converter, tmp_path):
+    """Layers cost time even where their values cost no memory; a checkpoint shows how many."""
+    keys = ("vocab_size", "num_attention_heads", "hidden_size", "intermediate_size")
+    config = {"model_type": "llama", "num_hidden_layers": 10**9, **dict.fromkeys(keys, 8)}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    save_file({"model.norm.weight": np.zeros(8, "f4")}, tmp_path / "model.safetensors")
+    found = converter("convert", tmp_path, tmp_path / "out", "--layout", "keras_hub")
+    assert found.err.splitlines() == [
+        "error: cannot build the model of 'model.safetensors': it has too few tensors",
+        "  mismatched  num_layers  is 1,000,000,000, and the checkpoint has 1 tensors",
+    ]
+
+
 def test_a_failure_while_writing_takes_the_folder_away_again(converter, toy, tmp_path):
     found = converter(*COMMAND[:2], tmp_path / "absent" / "out", *COMMAND[3:])
     assert found.code == 2

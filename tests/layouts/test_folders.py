@@ -121,7 +121,8 @@ def test_bfloat16_stays_and_shards_are_opened(tmp_path):
     table = converter.open(preset).read("token_embedding/embeddings")
     held = module.state_dict()["model.embed_tokens.weight"]
     assert table.tobytes() == held.view(torch.int16).numpy().tobytes()
-    save_folder(tmp_path / "preset", tmp_path / "again", layout="huggingface", **exact)
+    save_folder(tmp_path / "hf", tmp_path / "whole", layout="keras_hub", require="exact")
+    save_folder(tmp_path / "whole", tmp_path / "again", layout="huggingface", **exact)
     assert len(list((tmp_path / "again").glob("model-*.safetensors"))) > 3
     again = _opened(tmp_path / "again")
     wanted = module.state_dict()
