@@ -63,7 +63,10 @@ def measure(command: Sequence[str], environment: Mapping[str, str]) -> Run:
 
     watcher = threading.Thread(target=sample)
     watcher.start()
-    said = process.stderr.read() if process.stderr is not None else b""
+    said = b""
+    if process.stderr is not None:
+        with process.stderr:
+            said = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - begin
     process.returncode = os.waitstatus_to_exitcode(status)
