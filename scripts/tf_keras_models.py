@@ -151,6 +151,38 @@ def line() -> Any:
     )
 
 
+def old_states() -> Any:
+    """The old hard_sigmoid of states, which no weights scale."""
+    keras = _keras()
+    layers = keras.layers
+    frames = keras.Input((3, 5, 4, 2))
+    x = layers.ConvLSTM2D(3, 2, activation=OLD, return_sequences=True)(frames)
+    x = layers.Reshape((9, 12))(x)
+    return keras.Model(frames, layers.LSTM(4, activation=OLD, recurrent_activation=OLD)(x))
+
+
+def old_direction() -> Any:
+    """The old hard_sigmoid in one of two directions, and masked steps in both."""
+    keras = _keras()
+    layers = keras.layers
+    words = keras.Input((7,), dtype="int32", name="words")
+    x = layers.Embedding(5, 4, mask_zero=True)(words)
+    ahead = layers.GRU(3, recurrent_activation=OLD)
+    back = layers.GRU(3, recurrent_activation="sigmoid", go_backwards=True)
+    return keras.Model(words, layers.Bidirectional(ahead, backward_layer=back)(x))
+
+
+def masked() -> Any:
+    """Outputs of masked steps, which a Bidirectional makes zeros, and a way back alone."""
+    keras = _keras()
+    layers = keras.layers
+    words = keras.Input((7,), dtype="int32", name="words")
+    x = layers.Embedding(5, 4, mask_zero=True)(words)
+    both = layers.Bidirectional(layers.LSTM(3, return_sequences=True))(x)
+    back = layers.SimpleRNN(2, go_backwards=True, return_sequences=True)(x)
+    return keras.Model(words, [both, back])
+
+
 def _cudnn(name: str) -> Any:
     keras = _keras()
     steps = keras.Input((5, 3))
@@ -184,6 +216,9 @@ MODELS: dict[str, Build] = {
     "attention": attention,
     "attention_archive": attention,
     "line_archive": line,
+    "old_states": old_states,
+    "old_direction": old_direction,
+    "masked": masked,
 }
 # How it was saved, and how it is run where there is no GPU.
 CUDNN: dict[str, tuple[Build, Build]] = {

@@ -92,11 +92,14 @@ def relative_name(weight: str, layer: str) -> str:
         'lstm_cell/bias'
         >>> relative_name("dense_1/kernel:0", "encoder")
         'dense_1/kernel'
+        >>> relative_name("stem/conv/kernel:0", "stem/conv")
+        'kernel'
     """
-    parts = re.sub(r":\d+$", "", weight).split("/")
-    for index, part in enumerate(parts[:-1]):
-        if part == layer:
-            return "/".join(parts[index + 1 :])
+    name = re.sub(r":\d+$", "", weight)
+    _, found, rest = f"/{name}".partition(f"/{layer}/")
+    if found:
+        return rest
+    parts = name.split("/")
     if len(parts) > 1 and is_numbered(parts[0], layer):
         return "/".join(parts[1:])
     return "/".join(parts)
@@ -130,15 +133,18 @@ def hand_down(model: LegacyLayer) -> list[str]:
 def _find(model: LegacyLayer, parts: list[str], *, exact: bool) -> list[tuple[LegacyLayer, str]]:
     """Return each layer that a weight may belong to, with the rest of its name.
 
-    The names of models on the way may be left out.
+    The names of models on the way may be left out. A name may have slashes itself.
     """
     if len(parts) < 2:
         return []
-    direct = [child for child in model.children if _matches(parts[0], child.name, exact=exact)]
-    for child in direct:
+    for child in model.children:
+        count = child.name.count("/") + 1
+        rest = parts[count:]
+        if not rest or not _matches("/".join(parts[:count]), child.name, exact=exact):
+            continue
         if not child.is_model:
-            return [(child, "/".join(parts[1:]))]
-        inside = _find(child, parts[1:], exact=exact)
+            return [(child, "/".join(rest))]
+        inside = _find(child, rest, exact=exact)
         if inside:
             return inside
     found = []

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from converter.graph.nodes import HARD_SIGMOID_2
+from converter.errors import UnsupportedFileError
+from converter.graph.dialects import class_now, config_now
+from converter.graph.nodes import HARD_SIGMOID_2, Call, Layer, ValueRef
 from converter.scaffold.program import Code, Literal, Use, applied, call
-from converter.scaffold.scope import Order, Translation, axis_in
+from converter.scaffold.scope import Order, Translation, Value, axis_in
 
 Activation = Callable[[Use], Code]
 
@@ -45,6 +48,11 @@ _BY_NAME: Mapping[str, Activation] = {
     "mish": _function("F.mish"),
     "exponential": _function("torch.exp"),
     "leaky_relu": _function("F.leaky_relu", negative_slope=0.2),
+    "squareplus": lambda use: ("((", use, ".square() + 4).sqrt() + ", use, ") / 2"),
+    "sparse_plus": lambda use: (
+        ("(", use, ".clamp(-1, 1) + 1).square() / 4 + F.relu(", use, " - 1)")
+    ),
+    "sparse_sigmoid": lambda use: ("((", use, " + 1) / 2).clamp(0, 1)"),
 }
 _ALONG_CHANNELS = {"softmax": "F.softmax", "log_softmax": "F.log_softmax"}
 
@@ -77,17 +85,45 @@ def activated(
         activation: Entry of the layer's configuration.
         order: How its axes stand.
         rank: How many there are.
+
+    Raises:
+        UnsupportedFileError: If it has no translation.
     """
     name = activation_name(activation)
     if name is None:
         return number
+    if isinstance(activation, Mapping) and isinstance(activation.get("config"), Mapping):
+        return _by_layer(translation, number, activation, order)
     use = Use(number)
     if name == HARD_SIGMOID_2:
         return translation.write(call(translation.snippet("hard_sigmoid"), use))
     if name in _ALONG_CHANNELS:
         axis = axis_in(-1, rank, order)
         return translation.write(call(_ALONG_CHANNELS[name], use, dim=Literal(_last(axis, rank))))
+    if name not in _BY_NAME:
+        raise UnsupportedFileError(
+            f"cannot scaffold '{translation.path}': its activation {name!r} has no translation"
+        )
     return translation.write(_BY_NAME[name](use))
+
+
+def _by_layer(t: Translation, number: int, activation: Mapping[str, Any], order: Order) -> int:
+    """Write an activation that is a layer without weights, by that layer's own translation."""
+    written = str(activation["class_name"]).rpartition(">")[2]
+    translator = _LAYERS.get(class_now(written))
+    if translator is None:
+        raise UnsupportedFileError(
+            f"cannot scaffold '{t.path}': its activation is a {written}, which has no translation"
+        )
+    name, shape = f"{t.call.name}#activation", t.output()
+    before, after = ValueRef(f"{name} of"), ValueRef(name)
+    t.scope.put(before, Value(shape, order, {order: number}))
+    config = config_now(written, activation["config"], t.scope.graph.generation, "channels_last")
+    layer = Layer(t.path, class_now(written), config)
+    translator(
+        replace(t, call=Call(name, t.call.layer, (before,), {}, t.call.outputs), layer=layer)
+    )
+    return t.scope.use(t.scope.value(after), order).value
 
 
 def _last(axis: int, rank: int) -> int:
@@ -182,9 +218,7 @@ def same(t: Translation) -> None:
     t.scope.put(_output(t), t.first)
 
 
-def _output(t: Translation) -> Any:
-    from converter.graph.nodes import ValueRef
-
+def _output(t: Translation) -> ValueRef:
     return ValueRef(t.call.name, 0)
 
 
@@ -197,3 +231,12 @@ def dropout(t: Translation) -> None:
         t.note("A Dropout with a noise_shape drops single values here: only training differs.")
     code = call("F.dropout", t.use(order), Literal(rate, "p"), "self.training")
     t.give(t.write(code), order, channels=t.first.channels)
+
+
+# Layers that may stand in the place of an activation's name.
+_LAYERS: Mapping[str, Callable[[Translation], None]] = {
+    "ELU": elu,
+    "LeakyReLU": leaky_relu,
+    "ReLU": relu,
+    "Softmax": softmax,
+}

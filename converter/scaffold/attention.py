@@ -13,9 +13,9 @@ from converter.scaffold.scope import Translation, Value
 def multi_head(t: Translation) -> None:
     """MultiHeadAttention over the time axis."""
     config = t.config
-    values = t.values()
+    given = _projected(t)
     axes = config.get("attention_axes")
-    if any(value.rank != 3 for value in values) or axes not in (None, [1], 1):
+    if any(one.rank != 3 for one in given) or axes not in (None, [1], 1):
         raise UnsupportedFileError(f"cannot scaffold '{t.path}': it attends over axes {axes}")
     given = _projected(t)
     member = t.member(
@@ -62,8 +62,11 @@ def _projected(t: Translation) -> tuple[Value, Value, Value]:
 
 def _query_key_value(t: Translation) -> tuple[Value, Value, Value]:
     """Return query, key and value; Keras takes the key last, and it may be missing."""
-    query, value, *key = t.values()
-    return query, key[0] if key else value, value
+    names = ("query", "value", "key")
+    given = {name: [value] for name, value in zip(names, t.values(), strict=False)}
+    given = {name: t.keyword(name) or given.get(name, []) for name in names}
+    (query,), (value,) = given["query"], given["value"]
+    return query, given["key"][0] if given["key"] else value, value
 
 
 def _switches(config: Mapping[str, Any]) -> dict[str, Part | Code]:
@@ -81,7 +84,7 @@ def _attended(t: Translation, member: str, given: Sequence[Value]) -> None:
         raise UnsupportedFileError(f"cannot scaffold '{t.path}': it returns its scores")
     uses: list[Part | Code] = [t.scope.use(one, "keras") for one in given]
     t.give(t.write(applied(member, *uses, **_masks(t))), "keras")
-    query = t.values()[0]
+    query, _, _ = _query_key_value(t)
     if query.mask is not None:
         t.set_mask(query.mask)
 
@@ -92,9 +95,9 @@ def _masks(t: Translation) -> dict[str, Part | Code]:
     given = t.keyword("attention_mask")
     if given:
         settings["mask"] = t.scope.use(given[0], "keras")
-    values = t.values()
-    if values[1].mask is not None:
-        settings["value_mask"] = Use(values[1].mask)
+    _, _, value = _query_key_value(t)
+    if value.mask is not None:
+        settings["value_mask"] = Use(value.mask)
     if t.call.keywords.get("use_causal_mask"):
         settings["causal"] = Literal(value=True)
     return settings

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from converter.errors import UnsupportedFileError
 from converter.graph.nodes import Layer
 from converter.mapping.naming import module_name
@@ -23,13 +25,28 @@ def bidirectional(t: Translation) -> None:
     inner = as_one_layer(t.layer.inner) if t.layer.inner is not None else None
     if inner is None or inner.class_name not in STATES:
         raise UnsupportedFileError(f"cannot scaffold '{t.path}': it runs what is no LSTM or GRU")
+    backward = t.layer.parts.get("backward_layer", ())
     if t.kind:
+        _require_alike(t, inner, backward)
         run(t, inner, t.config["merge_mode"])
         return
-    backward = t.layer.parts.get("backward_layer", ())
     if not backward:
         raise UnsupportedFileError(f"cannot scaffold '{t.path}': its way back is not described")
     _apart(t, inner, as_one_layer(backward[0]))
+
+
+def _require_alike(t: Translation, ahead: Layer, backward: Sequence[Layer]) -> None:
+    """Require that two directions compute the same, since their weights are those of one module.
+
+    Raises:
+        UnsupportedFileError: If a setting differs that the outputs depend on.
+    """
+    for back in map(as_one_layer, backward):
+        for key in ("activation", "recurrent_activation", "reset_after"):
+            if ahead.config.get(key) != back.config.get(key):
+                raise UnsupportedFileError(
+                    f"cannot scaffold '{t.path}': its directions differ in their {key}"
+                )
 
 
 def _apart(t: Translation, ahead: Layer, back: Layer) -> None:

@@ -72,6 +72,7 @@ def _members(program: Program, forms: Sequence[Form]) -> list[str]:
     waiting: list[Told] = []
     last: Form | None = None
     seen: set[tuple[int, int]] = set()
+    holders: set[str] = set()
 
     def flush() -> None:
         if last is not None and waiting:
@@ -87,6 +88,7 @@ def _members(program: Program, forms: Sequence[Form]) -> list[str]:
             flush()
         last = found[0] if found is not None else None
         if found is None:
+            lines += _holders(member.name, holders)
             lines += wrapped(f"self.{member.name} = {code_text(member.code)}", 8)
         elif (id(found[0]), found[1]) not in seen:
             form, index = found
@@ -94,6 +96,18 @@ def _members(program: Program, forms: Sequence[Form]) -> list[str]:
             values = {name: vector[index] for name, vector in form.made_with.items()}
             waiting.append(Told(form.blocks[index].run.name, values))
     flush()
+    return lines
+
+
+def _holders(name: str, made: set[str]) -> list[str]:
+    """Return the lines that make the modules which a member of a dotted name is in."""
+    lines = []
+    *above, _ = name.split(".")
+    for count in range(1, len(above) + 1):
+        holder = ".".join(above[:count])
+        if holder not in made:
+            made.add(holder)
+            lines.append(f"        self.{holder} = nn.Module()")
     return lines
 
 

@@ -58,10 +58,11 @@ def run(t: Translation, layer: Layer, merge: str | None) -> None:
     """
     both = t.layer.class_name == "Bidirectional"
     member = t.member(module_of(t, layer, both=both))
-    use = t.use("keras")
+    use, mask = t.use("keras"), t.mask()
     if layer.config.get("go_backwards") and not both:
         use = Use(t.write((use, ".flip(1)")))
-    number, states = called(t, layer, (Attr(member),), use, t.mask(), both=both)
+        mask = Use(t.write((mask, ".flip(1)"))) if mask is not None else None
+    number, states = called(t, layer, (Attr(member),), use, mask, both=both)
     _outputs(t, layer, (number, states), both=both, merge=merge)
 
 
@@ -156,12 +157,26 @@ def called(
         arguments.append(_initial(t, states, STATES[layer.class_name], both=both))
     if mask is not None:
         name = t.snippet("run_masked")
-        code: Code = call(name, module, *arguments[:1], mask, *arguments[1:])
+        settings: dict[str, Part | Code] = {}
+        if _gives_zeros(t, layer):
+            settings["zeros"] = Literal(value=True)
+        code: Code = call(name, module, *arguments[:1], mask, *arguments[1:], **settings)
     else:
         code = (*module, *call("", *arguments)[1:])
     wanted = t.scope.number(), t.scope.number()
     t.scope.program.statements.append(Statement(wanted, code, t.call.name))
     return wanted
+
+
+def _gives_zeros(t: Translation, layer: Layer) -> bool:
+    """Whether the outputs of masked steps are zeros, not those of the step before.
+
+    Source: keras 3.15.1 and tf_keras 2.21 ``layers/rnn/bidirectional.py``,
+    ``force_zero_output_for_mask``; Keras 1 had no such setting.
+    """
+    if t.layer.class_name == "Bidirectional":
+        return bool(layer.config["return_sequences"]) and t.scope.graph.generation > 1
+    return bool(layer.config.get("zero_output_for_mask"))
 
 
 def _initial(t: Translation, states: Any, count: int, *, both: bool) -> Code:

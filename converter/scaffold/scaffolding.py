@@ -14,14 +14,10 @@ from converter.execution.progress import Progress
 from converter.execution.staging import StagedTarget
 from converter.formats.base import Checkpoint
 from converter.graph.nodes import HARD_SIGMOID_2, Layer
-from converter.planning.matching import BY_KIND, make_request
-from converter.planning.plan import Plan
-from converter.planning.planner import make_plan
-from converter.planning.sides import Side
 from converter.scaffold.checking import Checked, Task, check
 from converter.scaffold.custom import load_custom
 from converter.scaffold.orders import input_order, output_order
-from converter.scaffold.writing import Source, write_source
+from converter.scaffold.writing import Source, plan_by_kind, write_source
 
 FORMATS_OF_KERAS = ("keras", "keras_legacy")
 
@@ -98,7 +94,7 @@ def scaffold_file(checkpoint: Checkpoint, target: Path, wishes: Wishes) -> Scaff
     """
     custom = load_custom(wishes.custom) if wishes.custom is not None else {}
     source = write_source(checkpoint, custom)
-    plan = _plan(checkpoint)
+    plan = plan_by_kind(checkpoint)
     with StagedTarget(target, sources=checkpoint.files, force=wishes.force) as staged:
         name = staged.target.name
         (staged.folder / name).write_text(source.text, encoding="utf-8", newline="\n")
@@ -109,11 +105,6 @@ def scaffold_file(checkpoint: Checkpoint, target: Path, wishes: Wishes) -> Scaff
         written = conversion.save(wishes.weights, force=wishes.force, progress=wishes.progress)
     checked = _checked(checkpoint, conversion, path, source, wishes) if wishes.check else None
     return Scaffolded(path, source, written, checked, plan.assumptions)
-
-
-def _plan(checkpoint: Checkpoint) -> Plan:
-    keras = Side("keras", checkpoint.manifest, label=checkpoint.label)
-    return make_plan(make_request(keras, Side("torch", None), mapping=BY_KIND))
 
 
 def _checked(

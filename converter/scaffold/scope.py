@@ -8,7 +8,7 @@ reorders (a Dense behind a Flatten) reads it channels first, everything else in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -63,6 +63,7 @@ class Shared:
         notes: What a person should know of the translation, whole sentences.
         class_names: Names of classes in use.
         custom: Class name to a translator of the user's.
+        state: Gives the shape of every converted weight, asked where a layer has no translation.
     """
 
     kinds: Mapping[str, Kind]
@@ -72,6 +73,7 @@ class Shared:
     notes: dict[str, None] = field(default_factory=dict)
     class_names: set[str] = field(default_factory=set)
     custom: Mapping[str, Any] = field(default_factory=dict)
+    state: Callable[[], Mapping[str, tuple[int, ...]]] = dict
 
 
 class Scope:
@@ -230,8 +232,12 @@ class Translation:
         return kind.name if kind is not None else ""
 
     def refs(self) -> list[ValueRef]:
-        """Return every value among the positional arguments, nested ones included."""
-        return list(found_in(self.call.arguments, ValueRef))
+        """Return every value among the positional arguments, nested ones included.
+
+        Where there are none, the values are named: those of the keyword arguments.
+        """
+        found = list(found_in(self.call.arguments, ValueRef))
+        return found or list(found_in(self.call.keywords, ValueRef))
 
     def values(self) -> list[Value]:
         """Return the same as values."""

@@ -11,7 +11,17 @@ from converter.graph.nodes import Call, Graph, Layer, ValueRef
 from converter.mapping.naming import module_name
 from converter.scaffold.dense import called_parts
 from converter.scaffold.orders import input_order, output_order
-from converter.scaffold.program import Attr, Code, Part, Program, Statement, Use, applied, call
+from converter.scaffold.program import (
+    Attr,
+    Code,
+    Literal,
+    Part,
+    Program,
+    Statement,
+    Use,
+    applied,
+    call,
+)
 from converter.scaffold.scope import Order, Scope, Shared, Translation, Value, ordered
 from converter.scaffold.table import KEEP_MASK, translator
 
@@ -170,14 +180,15 @@ def class_name(name: str, taken: set[str]) -> str:
 def _stub(t: Translation, why: str) -> None:
     """Put a module in the place of a layer that says what it was and does nothing."""
     scope = t.scope
-    scope.shared.stubs[t.path] = why
     name = class_name(f"{t.layer.class_name} {t.path} stub", scope.shared.class_names)
-    scope.shared.class_names.add(name)
-    t.snippet("Untranslated")
-    lines = [f"{t.layer.class_name} '{t.path}': {why}.", "", "Its configuration:", ""]
-    lines += [f"    {key}: {_shown(value)}" for key, value in t.config.items()]
-    scope.shared.programs.append(Program(name, lines))
-    member = t.member(call(name))
+    if t.path not in scope.shared.stubs:  # a layer may be called several times
+        scope.shared.stubs[t.path] = why
+        scope.shared.class_names.add(name)
+        t.snippet("Untranslated")
+        lines = [f"{t.layer.class_name} '{t.path}': {why}.", "", "Its configuration:", ""]
+        lines += [f"    {key}: {_shown(value)}" for key, value in t.config.items()]
+        scope.shared.programs.append(Program(name, lines))
+    member = t.member(call(name, *_weights(t)))
     uses: list[Part | Code] = [scope.use(value, value.own) for value in t.values()]
     number = t.write(applied(member, *uses))
     for index, spec in enumerate(t.call.outputs or ()):
@@ -185,6 +196,20 @@ def _stub(t: Translation, why: str) -> None:
         order: Order = "first" if len(shape) in (4, 5) else "keras"
         value = Value(shape, order, {order: number})
         scope.put(ValueRef(t.call.name, index), value)
+
+
+def _weights(t: Translation) -> list[Code]:
+    """Return names and shapes of the converted weights of a layer, as an argument if there are."""
+    above = f"{module_name(t.path)}."
+    held = {
+        name.removeprefix(above): shape
+        for name, shape in t.scope.shared.state().items()
+        if name.startswith(above)
+    }
+    parts: list[Part] = []
+    for name, shape in held.items():
+        parts += [", " if parts else "{", f'"{name}": ', Literal(shape)]
+    return [(*parts, "}")] if parts else []
 
 
 def _shown(value: Any) -> str:

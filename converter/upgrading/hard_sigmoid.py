@@ -54,7 +54,7 @@ class Kept:
     Attributes:
         scaled: Tensor name to the operation on it.
         layers: Paths of layers whose weights are scaled.
-        spelled: Paths of layers that became two.
+        spelled: Paths of layers that became two, or whose activation did.
     """
 
     scaled: dict[str, Operation] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class Kept:
 def keep_hard_sigmoid(graph: Graph, manifest: Manifest) -> tuple[Graph, Kept]:
     """Return a model whose hard_sigmoid is that of Keras 3 and whose outputs are as before.
 
-    An activation that neither weights nor layers can keep stays as it is, to be refused.
+    An activation that weights cannot keep stays as it is, to be written as two layers.
 
     Args:
         graph: The model.
@@ -100,6 +100,8 @@ class _Keeping:
         scalings = {_scaling(one) for one in found}
         scaling = scalings.pop()
         if scaling is None or scalings:  # of two halves that differ, no name tells which is which
+            if not _is_old(found[0]):
+                self.kept.spelled.append(layer.path)
             return layer
         factors, variables = scaling
         for name in self._manifest.tensors:

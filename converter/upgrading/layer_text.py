@@ -122,7 +122,7 @@ class LayerText:
             if key in ("name", "trainable", "dtype"):
                 continue
             if key in _ACTIVATIONS:
-                made[key] = self._activation(value)
+                made[key] = _line(layer) if value == HARD_SIGMOID_2 else self._activation(value)
             elif key in known:
                 if value != REQUIRED and not (value is None and known[key] is None):
                     made[key] = _data(key, value)
@@ -149,8 +149,6 @@ class LayerText:
 
     def _activation(self, value: Any) -> Any:
         """Return an activation: a name, or a layer that stands for one."""
-        if value == HARD_SIGMOID_2:
-            raise RefusedError("its activation is the hard_sigmoid of Keras 2")
         if isinstance(value, str):
             if value not in words()["activations"]:
                 raise RefusedError(f"its activation {value!r} is not one of Keras")
@@ -168,15 +166,38 @@ class LayerText:
         if layer.inner is not None:
             made["layer"] = self.describe(layer.inner, name_of(layer.inner), f"{place}/layer")
         for key, parts in layer.parts.items():
-            found = [self.describe(one, name_of(one)) for one in parts]
+            found = [self.describe(one, _part_name(layer, key, one)) for one in parts]
             made[key] = found if key == "cells" else found[0]
         return made
+
+
+def _line(layer: Layer) -> dict[str, Any]:
+    """Return the hard_sigmoid of Keras 2 as two layers, where a name of an activation stands.
+
+    Source: keras 3.15.1 ``activations/__init__.py``, ``get``: any callable object will do;
+    ``layers/preprocessing/pipeline.py``.
+    """
+    settings = {"dtype": policy(str(layer.config.get("dtype", "float32")))}
+    scaled = {"name": "line", **settings, "scale": 0.2, "offset": 0.5}
+    clipped: dict[str, Any] = {"max_value": 1.0, "negative_slope": 0.0, "threshold": 0.0}
+    parts = [
+        described("keras.layers", "Rescaling", scaled),
+        described("keras.layers", "ReLU", {"name": "clip", **settings, **clipped}),
+    ]
+    return described("keras.layers", "Pipeline", {"name": "hard_sigmoid", "layers": parts})
 
 
 def name_of(layer: Layer) -> str:
     """Return what a layer is called in its configuration, or else in the graph."""
     name = layer.config.get("name")
     return name if isinstance(name, str) and name else layer.path.rpartition("/")[2]
+
+
+def _part_name(layer: Layer, key: str, part: Layer) -> str:
+    """Return what a layer inside another is called: a way back as Keras itself calls it."""
+    if key == "backward_layer" and layer.inner is not None:
+        return f"backward_{name_of(layer.inner).removeprefix('forward_')}"
+    return name_of(part)
 
 
 def _data(key: str, value: Any) -> Any:

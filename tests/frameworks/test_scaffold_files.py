@@ -116,3 +116,21 @@ def test_an_existing_file_stays(tmp_path):
     with pytest.raises(TargetExistsError):
         _scaffolded(source, tmp_path)
     assert (tmp_path / "net.py").read_text() == "mine"
+
+
+def test_a_stub_holds_the_weights_of_its_layer(tmp_path):
+    """A layer whose setting has no translation stands in the module with all its weights."""
+    import keras
+
+    steps = keras.Input((5, 3))
+    own = keras.layers.LSTM(4, activation="mish", return_sequences=True, name="own")
+    x = keras.layers.Bidirectional(own, name="both")(steps)
+    model = keras.Model(steps, keras.layers.LayerNormalization(axis=1, name="rows")(x))
+    found = _scaffolded(_save(model, tmp_path / "m.keras"), tmp_path)
+    assert dict(found.source.stubs) == {
+        "both": "cannot scaffold a recurrent layer with activation mish",
+        "rows": "cannot scaffold 'rows': it normalises axes [1]",
+    }
+    assert not found.is_complete
+    assert found.checked is not None
+    assert found.checked.loaded, found.checked.why_not

@@ -61,12 +61,8 @@ def _layer(class_name: str, **config) -> dict:
             _layer("LSTM", units=2, time_major=True),
             "its time_major is True, which Keras 3 does not know",
         ),
-        (
-            _layer("LSTM", units=2, activation="hard_sigmoid"),
-            "its activation is the hard_sigmoid of Keras 2",
-        ),
     ],
-    ids=["lambda", "custom", "gone", "activation", "mode", "time_major", "lstm_activation"],
+    ids=["lambda", "custom", "gone", "activation", "mode", "time_major"],
 )
 def test_a_layer_without_words_in_keras_3_is_named_and_nothing_written(tmp_path, layer, why):
     target = tmp_path / "new.keras"
