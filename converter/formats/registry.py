@@ -348,7 +348,8 @@ def create_writer(
         like: The checkpoint that the target is like; formats that replace values copy its file.
 
     Raises:
-        UsageError: If the format is not written, or not in shards, or there is nothing to copy.
+        UsageError: If the format is not written, or not in shards, there is nothing to copy, or the
+            tensors are those of the other family.
         WriteError: If a tensor has a type or a name that the format does not have.
         OSError: If the files cannot be created or the disk is full.
     """
@@ -359,6 +360,12 @@ def create_writer(
         raise UsageError(
             f"cannot write {quoted(name)}: the format {found.title} is written as one file",
             hint="leave out the size of shards, or write safetensors or .weights.json",
+        )
+    if found.family == "keras" and target.family == "torch":
+        raise UsageError(
+            f"cannot write {quoted(name)}: the tensors have PyTorch's names and layouts",
+            hint="write safetensors, and convert that: converter convert FILE "
+            f"{quoted(name)} --like MODEL",
         )
     writer: Writer = _load(found.writer)(
         folder,

@@ -138,3 +138,20 @@ def test_what_a_format_has_no_place_for_is_refused_and_nothing_written(
     assert text in outcome.err
     assert "nothing" in outcome.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_has_the_layouts_of_pytorch_is_no_keras_file(converter, small_keras, tmp_path):
+    """The way there is a conversion, and the message says so."""
+    for name in ("a.safetensors", "b.safetensors"):
+        package.convert(small_keras, tmp_path / name)
+    files = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
+    for command in (["average", *files, "--out", tmp_path / "c.keras"],
+                    ["edit", files[0], tmp_path / "c.keras", "--scale", "head=2"]):  # fmt: skip
+        outcome = converter(*command)
+        assert (outcome.code, outcome.out) == (2, "")
+        assert outcome.err == (
+            "error: cannot write 'c.keras': the tensors have PyTorch's names and layouts\n"
+            "  hint     write safetensors, and convert that: converter convert FILE 'c.keras' "
+            "--like MODEL\n"
+            "  written  nothing\n"
+        )
