@@ -1,4 +1,4 @@
-"""``inspect`` on values: its JSON has NumPy's numbers, its arrays are printed as NumPy prints them."""
+"""``inspect`` on values: its JSON has the numbers of NumPy, its arrays are printed as by NumPy."""
 
 import msgspec
 import numpy as np
