@@ -61,6 +61,28 @@ def narrowed(factory: str, sizes: Mapping[str, int], **arguments: Any) -> Any:
     return keras.Model.from_config(config)
 
 
+def masked_lm_everywhere(factory: str, **arguments: Any) -> Any:
+    """Build a MaskedLM of keras_hub that predicts the word at every position, as PyTorch's do.
+
+    Keras asks for the positions that are masked, and gives predictions for those alone.
+
+    Args:
+        factory: What builds the task, such as ``keras_hub.models:BertMaskedLM``.
+        arguments: Of the factory.
+
+    Source:
+        keras_hub 0.32.0 ``layers/modeling/masked_lm_head.py``, ``MaskedLMHead.call``.
+    """
+    keras = require("keras", why=f"cannot build '{factory}'", extra="keras")
+    task = build(factory, arguments, family="keras")
+    inputs = task.backbone.input
+    hidden = task.backbone(inputs)
+    if isinstance(hidden, dict):  # others than RoBERTa give the pooled output too
+        hidden = hidden["sequence_output"]
+    positions = keras.ops.cumsum(keras.ops.ones_like(inputs["token_ids"]), axis=1) - 1
+    return keras.Model(inputs, task.masked_lm_head(hidden, positions))
+
+
 def with_arguments(factory: str, calls: Mapping[str, Mapping[str, Any]], **arguments: Any) -> Any:
     """Build a PyTorch module whose calls of some functions get other arguments.
 

@@ -88,12 +88,15 @@ class RuleIndex:
         return bool(self._always[side]) or skeleton(name) in self._by_skeleton[side]
 
     def count_known(self, names: Iterable[str], side: Side) -> int:
-        """Return how many of these tensors a rule could be about, judged by skeletons alone."""
+        """Return how many of these tensors a rule could be about, judged by skeletons alone.
+
+        The model itself, whose name is empty, is the owner of all of them, and tells nothing.
+        """
         separator = SEPARATORS[side]
         return sum(
             count
             for shape, count in Counter(map(skeleton, names)).items()
-            if any(self.knows(owner, side) for owner in owners(shape, separator))
+            if any(owner and self.knows(owner, side) for owner in owners(shape, separator))
         )
 
 

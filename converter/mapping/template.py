@@ -20,7 +20,7 @@ Tables = Mapping[str, Mapping[str, str]]
 Bindings = dict[str, "int | str"]
 
 MAX_LENGTH = 1000
-MAX_PLACEHOLDERS = 8
+MAX_PLACEHOLDERS = 16
 MAX_DIGITS = 9
 _MAX_SKELETONS = 4096
 

@@ -123,7 +123,7 @@ REFUSALS = [
     ),
     Refusal("not ASCII", "conv\u00e9", "holds characters that are not printable ASCII"),
     Refusal("long", "x" * 1001, "is longer than 1000 characters"),
-    Refusal("many", "{a}." * 9, "has more than 8 placeholders"),
+    Refusal("many", "{a}." * 17, "has more than 16 placeholders"),
 ]
 
 
