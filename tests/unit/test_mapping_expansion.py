@@ -156,6 +156,14 @@ def test_a_prefix_is_taken_off_by_component_and_kept_in_the_names():
     )
 
 
+def test_a_row_that_pytorch_lacks_hides_no_prefix():
+    """Its PyTorch column is empty, the name of the model itself, which owns every tensor."""
+    rows = '["dense", "a", "a"], ["dense_of_keras_alone", "pooled", "", { optional = true }]'
+    found = expand(mapping(rows, 'prefixes = ["bert."]'), CATALOGUE, torch=torch("bert.a.weight"))
+    assert ("a", "a") in pairs(found)
+    assert found.prefix == "bert."
+
+
 def test_a_prefix_that_a_rule_writes_itself_stays():
     rows = '["dense", "head", "bert.fc"]'
     found = expand(mapping(rows, 'prefixes = ["bert."]'), CATALOGUE, torch=torch("bert.fc.weight"))
