@@ -21,6 +21,7 @@ EXAMPLES = (
     "converter convert model.safetensors model.weights.h5 --like model.keras",
     "converter convert big.keras mine.keras --like fresh.keras --only 'encoder/**'",
     "converter convert my_preset my_model --layout huggingface",
+    "converter convert model.keras model.safetensors --mapping auto --torch network.py:Net",
 )
 
 
@@ -45,12 +46,19 @@ def convert(
     architecture: options.Architecture = None,
     norms: options.Norms = None,
     dequantize: options.Dequantize = False,
+    keras: options.KerasFactory = None,
+    torch: options.TorchFactory = None,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Convert a checkpoint; the target appears under its name only when it is complete."""
+    """Convert a checkpoint; the target appears under its name only when it is complete.
+
+    With --mapping auto a mapping is drafted, and used only if running both models proves it: else
+    exit code 1. --keras and --torch say what builds them; by default what --like names.
+    """
     with reporting(json=json, debug=debug):
         from converter import api
+        from converter.cli.automatic import settled
         from converter.cli.sizes import parse_axis_sizes, parse_size
 
         limit = parse_size(max_shard_size, "--max-shard-size") if max_shard_size else None
@@ -61,6 +69,8 @@ def convert(
         with api.open(
             source, select=select, architecture=architecture, norms=norms, dequantize=dequantize
         ) as checkpoint:
+            found = settled(checkpoint, mapping, like, {"keras": keras, "torch": torch}, json=json)
+            planning["mapping"], more["like"] = found
             if layout is not None:
                 more |= {"set": sizes, "norms": norms, "format": target_format, "sidecar": sidecar}
                 plan, written = save_layout(

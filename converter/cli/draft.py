@@ -79,12 +79,13 @@ def draft(
         elif out is None:
             render.line(found.text.rstrip("\n"))
         else:
-            _show(found, out)
+            show_rules(found)
+            render.line(f"{verdict(found)}; wrote {out}")
         if not found.draft.is_complete or (found.proof.report is not None and not found.is_proved):
             raise typer.Exit(DIFFERENT)
 
 
-def _show(found: Proposal, out: Path) -> None:
+def show_rules(found: Proposal) -> None:
     """Print the rules with what speaks for them, and what is left over."""
     columns = [render.Column(title) for title in ("kind", "Keras layer", "PyTorch module")]
     columns += [render.Column("pairs", right=True), render.Column("evidence")]
@@ -96,17 +97,19 @@ def _show(found: Proposal, out: Path) -> None:
     for title, left in (("Keras", found.draft.layers), ("PyTorch", found.draft.tensors)):
         if left:
             _show_left(title, left)
-    render.line(f"{verdict(found)}; wrote {out}")
 
 
 def _show_left(title: str, left: tuple[Leftover, ...]) -> None:
+    from converter.drafting.draft import module_of
+
     render.line()
     columns = [render.Column(f"left over in {title}"), render.Column("shapes")]
     columns.append(render.Column("hint"))
     rows = []
     for one in left:
-        pairs = [(one.name, near) if title == "Keras" else (near, one.name) for near in one.nearest]
-        hint = f"--hint '{pairs[0][0]}={pairs[0][1]}'" if pairs else ""
+        near = one.nearest[0] if one.nearest else ""
+        pair = f"{one.name}={near}" if title == "Keras" else f"{near}={module_of(one.name)}"
+        hint = f"--hint '{pair}'" if near else ""
         rows.append((one.name, ", ".join(str(shape) for shape in one.shapes), hint))
     render.table(columns, rows)
 

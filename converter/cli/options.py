@@ -62,7 +62,8 @@ MappingName = Annotated[
         "--mapping",
         metavar="NAME|FILE",
         help="A mapping of the library ('converter mappings list') or a mapping file. "
-        "By default the one that fits; else, for a Keras source, layer by layer by kind.",
+        "By default the one that fits; else, for a Keras source, layer by layer by kind. For "
+        "convert also auto: drafted, and used only if running both models proves it.",
     ),
 ]
 

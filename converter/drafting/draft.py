@@ -13,15 +13,19 @@ from dataclasses import dataclass, field, replace
 from converter.drafting.assignment import Assignment, Pair, assign, choose_units
 from converter.drafting.candidates import Candidate, Fitter, Usual
 from converter.drafting.certainty import Certainty, certainty_of
-from converter.drafting.evidence import Evidence, weigh
+from converter.drafting.evidence import Evidence, Orders, weigh
+from converter.drafting.flow import Flow
 from converter.drafting.hints import Hint, heeded
 from converter.drafting.induction import induce
+from converter.drafting.keras_flow import keras_flow
 from converter.drafting.numbering import Row
+from converter.drafting.torch_flow import Trace, torch_flow
 from converter.drafting.units import Units, find_units
 from converter.drafting.values import Fingerprints, share_values
 from converter.drafting.writing import Heading, Written, compose, spell
 from converter.errors import MappingError, UsageError
 from converter.formats.base import Checkpoint
+from converter.graph.nodes import Graph
 from converter.mapping.by_kind import pair_by_kind
 from converter.mapping.catalogue import load_catalogue
 from converter.mapping.document import parse_mapping
@@ -30,10 +34,7 @@ from converter.mapping.rules import Mapping
 
 # The order of tensors in these is alphabetical or that of their sizes, never that of the model.
 _UNORDERED = frozenset({"safetensors", "safetensors_index"})
-
-
-# Layer path, and module name, to a place in the order of execution.
-Orders = tuple[Dict[str, float], Dict[str, float]]
+_NEAREST = 3  # names shown for each leftover
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Leftover:
     Attributes:
         name: The layer's path, or the tensor's name.
         shapes: What it holds.
-        nearest: The names on the other side that are most like it and are left over too.
+        nearest: Layers, or modules, that are left over on the other side, the likest name first.
     """
 
     name: str
@@ -120,6 +121,10 @@ class Draft:
         """Return the draft with other comments at the top of its file."""
         return replace(self, heading=replace(self.heading, comments=tuple(lines)))
 
+    def reading(self, inputs: Sequence[tuple[str, str]]) -> Draft:
+        """Return the draft whose file says in which order of axes the inputs are taken."""
+        return replace(self, heading=replace(self.heading, inputs=tuple(inputs)))
+
     def certain(self, certainty: Certainty, why: str) -> Draft:
         """Return the draft with one certainty for all rules."""
         rules = tuple(replace(rule, certainty=certainty, why=why, rivals=()) for rule in self.rules)
@@ -135,12 +140,16 @@ class Wishes:
         hints: What belongs together.
         compare_values: Whether both sides may hold the same weights.
         classes: PyTorch module name to the name of its class, where live modules tell.
+        graph: The Keras graph, where its configuration tells.
+        trace: What the PyTorch module does with its tensors, where it could be found out.
     """
 
     heading: Heading
     hints: Sequence[Hint] = ()
     compare_values: bool = False
     classes: Dict[str, str] = field(default_factory=dict)
+    graph: Graph | None = None
+    trace: Trace | None = None
 
 
 class Drafter:
@@ -195,7 +204,19 @@ class Drafter:
         return self._composed(self._weighed(kept, orders), frozenset(pinned))
 
     def _weighed(self, candidates: Sequence[Candidate], orders: Orders | None) -> Evidence:
-        return weigh(candidates, is_ordered=self._units.is_ordered, orders=orders)
+        return weigh(
+            candidates,
+            is_ordered=self._units.is_ordered,
+            orders=orders,
+            flows=self._flows(candidates),
+        )
+
+    def _flows(self, candidates: Sequence[Candidate]) -> tuple[Flow, Flow] | None:
+        graph, trace = self._wishes.graph, self._wishes.trace
+        if graph is None or trace is None:
+            return None
+        keras = keras_flow(graph, [unit.path for unit in self._chosen])
+        return keras, torch_flow(trace, {one.taken for one in candidates})
 
     def _composed(self, evidence: Evidence, recognised: frozenset[str]) -> Draft:
         assignment = assign(self._chosen, evidence, self._units)
@@ -295,26 +316,25 @@ class _Composer:
         units = self._assignment.units
         dropped = self._derived()
         names = [name for name in self._assignment.names if name not in dropped]
-        alike = Likeness([unit.path for unit in units], names)
-
-        def near(key: str, others: Sequence[str], *, turned: bool) -> tuple[str, ...]:
-            scored = [
-                (alike(other, key) if turned else alike(key, other), other) for other in others
-            ]
-            return tuple(name for score, name in sorted(scored, reverse=True)[:3] if score > 0)
-
+        modules = list(dict.fromkeys(module_of(name) for name in names))
         paths = [unit.path for unit in units]
+        alike = Likeness(paths, modules)
+
+        def nearest(key: str, others: Sequence[str], *, turned: bool) -> tuple[str, ...]:
+            scores = {one: alike(one, key) if turned else alike(key, one) for one in others}
+            return tuple(sorted(others, key=lambda one: -scores[one])[:_NEAREST])
+
         return (
             tuple(
                 Leftover(
                     unit.path,
                     tuple(spec.shape for spec in unit.tensors.values()),
-                    near(unit.path, names, turned=False),
+                    nearest(unit.path, modules, turned=False),
                 )
                 for unit in units
             ),
             tuple(
-                Leftover(name, (torch[name].shape,), near(name, paths, turned=True))
+                Leftover(name, (torch[name].shape,), nearest(module_of(name), paths, turned=True))
                 for name in names
             ),
         )
@@ -332,6 +352,16 @@ class _Composer:
                         if name in one.place.tensors
                     }
         return found
+
+
+def module_of(name: str) -> str:
+    """Return the module that a PyTorch tensor lies in; a tensor of the root is its own.
+
+    Examples:
+        >>> module_of("net.11.weight"), module_of("token")
+        ('net.11', 'token')
+    """
+    return name.rpartition(".")[0] or name
 
 
 def _rules_named(texts: Iterable[str]) -> set[int]:

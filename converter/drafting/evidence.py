@@ -1,9 +1,9 @@
 """What speaks for and against a candidate, in numbers, and what the numbers are called.
 
-Values decide where both sides hold the same weights. Otherwise names, the place in the order of
-the model and what the other pairs teach are weighed. The weights below were set on pairs of the
-mapping library and on hand-written ones (tests/drafting); an assignment changes little when they
-are halved or doubled, as candidates are few and most evidence agrees.
+Values decide where both sides hold the same weights. Otherwise names, the place in the graph and in
+the order of the model, and what the other pairs teach are weighed. The weights below were set on
+pairs of the mapping library and on hand-written ones (tests/drafting); an assignment changes little
+when they are halved or doubled, as candidates are few and most evidence agrees.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from converter.drafting.candidates import Candidate
+from converter.drafting.flow import Flow, agreement
 from converter.drafting.learned import Learned
 from converter.drafting.names import Likeness, read_name
 from converter.tensors.dtype import Array
@@ -21,11 +22,17 @@ from converter.tensors.dtype import Array
 NAME = 1.0
 ORDER = 0.6
 GROUP_ORDER = 0.6
+FLOW = 2.0
+ORDER_IN_GRAPH = 0.25  # what is left to the order where both graphs are known
 FORM = 0.8
 NUMBER = 0.8
 SAME_NUMBER = 0.25
 UNUSUAL_KIND = 0.15
 SAME_VALUES = 100.0
+
+
+# Layer path, and module name, to a place in the order of execution.
+Orders = tuple[Mapping[str, float], Mapping[str, float]]
 
 
 @dataclass(slots=True)
@@ -39,6 +46,9 @@ class Evidence:
         order: How far apart the two are in the order of their models, 0 to 1; all zero where the
             order of a side means nothing.
         group_order: The same among layers and modules of the same shapes.
+        flow: How well the two agree in what comes before and after them, 0 to 1; all zero where
+            the graph of a side is not known.
+        is_graph: Whether every layer is in the graph, so that little is left to the order.
         values: Position of a candidate to whether its values agree.
         hinted: Positions of candidates that a hint asks for.
     """
@@ -48,6 +58,8 @@ class Evidence:
     numbers: Array
     order: Array
     group_order: Array
+    flow: Array
+    is_graph: bool = False
     values: Mapping[int, bool] = field(default_factory=dict)
     hinted: frozenset[int] = frozenset()
 
@@ -57,12 +69,14 @@ class Evidence:
         Args:
             learned: What an earlier assignment taught, or ``None`` for the first one.
         """
+        share = ORDER_IN_GRAPH if self.is_graph else 1.0
         unusual = np.array([not one.is_usual for one in self.candidates], dtype=np.float64)
         costs = (
             NAME * (1.0 - self.names)
             + SAME_NUMBER * (1.0 - self.numbers)
-            + ORDER * self.order
-            + GROUP_ORDER * self.group_order
+            + share * ORDER * self.order
+            + share * GROUP_ORDER * self.group_order
+            + FLOW * (1.0 - self.flow)
             + UNUSUAL_KIND * unusual
         )
         if learned is not None:
@@ -80,7 +94,8 @@ def weigh(
     candidates: Sequence[Candidate],
     *,
     is_ordered: bool,
-    orders: tuple[Mapping[str, float], Mapping[str, float]] | None = None,
+    orders: Orders | None = None,
+    flows: tuple[Flow, Flow] | None = None,
 ) -> Evidence:
     """Return the evidence that names and orders give.
 
@@ -88,22 +103,52 @@ def weigh(
         candidates: All candidates.
         is_ordered: Whether both sides have an order that means something.
         orders: Layer path and module name to their place in the order of execution, where the
-            models were run; by default the order of definition.
+            models were run; by default that of their graphs, else the order of definition.
+        flows: Both graphs, where they are known.
     """
     keras = {one.unit.path: float(one.unit.rank) for one in candidates}
     torch = {one.place.module: float(one.place.rank) for one in candidates}
+    count = len(candidates)
+    flow, is_graph = np.zeros(count), False
+    if flows is not None:
+        nodes = [_nodes(one, flows) for one in candidates]
+        flow = agreement(*flows, nodes)
+        # Layers inside of layers are in no graph; their order of definition is all there is.
+        is_graph = all(layer for layer, _ in nodes)
+        if is_graph:
+            orders, is_ordered = orders or _executed(candidates, nodes, flows), True
     if orders is not None:
         keras = {path: orders[0].get(path, rank) for path, rank in keras.items()}
         torch = {module: orders[1].get(module, rank) for module, rank in torch.items()}
     likeness = Likeness(keras, torch)
-    count = len(candidates)
     return Evidence(
         candidates,
         np.array([likeness(one.unit.path, one.place.module) for one in candidates]),
         np.array([_same_number(one.unit.path, one.place.module) for one in candidates]),
         _order(candidates, keras, torch) if is_ordered else np.zeros(count),
         _group_order(candidates, keras, torch) if is_ordered else np.zeros(count),
+        flow,
+        is_graph=is_graph,
     )
+
+
+def _nodes(one: Candidate, flows: tuple[Flow, Flow]) -> tuple[str, str]:
+    """Return the nodes of a candidate in both graphs, ``""`` for one that is in none."""
+    path = one.unit.path
+    found = (flows[1].node_of[name] for name in sorted(one.taken) if name in flows[1].node_of)
+    return path if path in flows[0].before else "", next(found, "")
+
+
+def _executed(
+    candidates: Sequence[Candidate], nodes: Sequence[tuple[str, str]], flows: tuple[Flow, Flow]
+) -> Orders:
+    """Return the order of execution that both graphs say; what was never used comes last."""
+    last = float(len(flows[1].order))
+    modules = {
+        one.place.module: flows[1].order.get(node, last)
+        for one, (_, node) in zip(candidates, nodes, strict=True)
+    }
+    return flows[0].order, modules
 
 
 def _same_number(keras: str, torch: str) -> float:

@@ -18,6 +18,7 @@ from converter.drafting.draft import Draft
 from converter.drafting.evidence import Evidence
 from converter.drafting.experiment import Aligned, Aligner, write_tensors
 from converter.drafting.random_values import random_values
+from converter.drafting.tracing import layouts_to_try
 from converter.errors import ConverterError
 from converter.execution.executor import to_arrays
 from converter.live.keras_model import KerasModelCheckpoint
@@ -35,6 +36,9 @@ from converter.validation.validate import Options, compare_sides
 
 BUDGET = 24  # runs of the PyTorch side, at most
 
+# Axes of an input without its batch, by rank.
+_AXES = {2: "n c", 3: "h w c", 4: "d h w c"}
+
 # Given what is pinned, and the order of execution, makes a draft anew.
 Redraft = Callable[[Mapping[str, str], tuple[Mapping[str, float], Mapping[str, float]]], Draft]
 
@@ -51,12 +55,15 @@ class Proof:
             otherwise.
         layouts: Keras input to ``channels_last`` where PyTorch takes it as Keras does, though its
             layers have another order of axes.
+        inputs: Each Keras input with the pattern of its axes, or ``""`` for the usual order; empty
+            where all have that.
     """
 
     report: Report | None
     runs: int = 0
     why_not: str = ""
     layouts: Mapping[str, str] = field(default_factory=dict)
+    inputs: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_proved(self) -> bool:
@@ -102,26 +109,25 @@ class Bench:
         """
         with self._borrowed():
             why = ""
-            for layouts in self._layouts_to_try():
+            for layouts in layouts_to_try(facts_of(self.model)):
                 self._layouts = layouts
                 try:
                     proof = self._compared(draft)
                     if not proof.is_proved:
                         draft, proof = self._searched(draft, proof, evidence, redraft)
-                    return draft, replace(proof, layouts=layouts)
+                    return draft, replace(proof, layouts=layouts, inputs=self._axes(layouts))
                 except ConverterError as error:
                     why = why or error.summary
             return draft, Proof(None, self._runs, why)
 
-    def _layouts_to_try(self) -> Iterator[Mapping[str, str]]:
-        """Yield the layouts of the inputs: those of PyTorch's own layers, then Keras' own.
-
-        A module that raises with the first may move the axes itself.
-        """
-        yield {}
-        ranks = {one.name: len(one.shape) for one in facts_of(self.model).inputs}
-        if any(rank > 1 for rank in ranks.values()):
-            yield {name: "channels_last" for name, rank in ranks.items() if rank > 1}
+    def _axes(self, layouts: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+        """Return the inputs as a mapping file says them, where PyTorch takes them as Keras does."""
+        if not layouts:
+            return ()
+        inputs = facts_of(self.model).inputs
+        return tuple(
+            (one.name, _kept(len(one.shape)) if one.name in layouts else "") for one in inputs
+        )
 
     @contextlib.contextmanager
     def _borrowed(self) -> Iterator[None]:
@@ -215,6 +221,17 @@ class Bench:
         candidates = _likeliest_first(draft, evidence)
         manifests = (keras.manifest, torch.manifest)
         return Aligner(candidates, recorded, values, manifests, self.module, given), recorded
+
+
+def _kept(rank: int) -> str:
+    """Return the pattern that leaves the axes of an input where they are.
+
+    Examples:
+        >>> _kept(3)
+        'b h w c -> b h w c'
+    """
+    axes = f"b {_AXES.get(rank) or ' '.join(f'a{place}' for place in range(rank))}"
+    return f"{axes} -> {axes}"
 
 
 def _likeliest_first(draft: Draft, evidence: Evidence) -> Sequence[Candidate]:

@@ -17,11 +17,14 @@ from converter.drafting.certainty import Certainty
 from converter.drafting.draft import Draft, Drafter, Wishes
 from converter.drafting.hints import read_hints
 from converter.drafting.proof import BUDGET, Bench, Proof
+from converter.drafting.tracing import traced
 from converter.drafting.writing import Heading
 from converter.errors import ConverterError, UsageError
 from converter.execution.small_files import write_small
 from converter.formats.base import Checkpoint
 from converter.formats.registry import open_checkpoint
+from converter.graph.nodes import Graph
+from converter.graph.reading import read_graph
 from converter.live.factory import build, is_factory
 from converter.live.opening import open_live
 from converter.live.torch_module import is_on_meta, module_classes
@@ -112,7 +115,12 @@ def draft(
         read_hints(hints),
         compare_values=first.has_values and second.has_values,
         classes=module_classes(second.checkpoint),
+        graph=first.graph(),
     )
+    module = getattr(second.checkpoint, "module", None)
+    if module is not None:
+        model = getattr(first.checkpoint, "model", None)
+        wishes = replace(wishes, trace=traced(model, wishes.graph, module))
     drafter = Drafter(first.checkpoint, second.checkpoint, wishes)
     made = drafter.draft()
     if not prove:
@@ -145,6 +153,13 @@ class _Side:
     factory: str | None = None
     has_values: bool = True
     why_not: str = field(default="")
+
+    def graph(self) -> Graph | None:
+        """Return the graph that the configuration of a Keras model says, if it says one."""
+        try:
+            return read_graph(self.checkpoint)
+        except ConverterError:
+            return None
 
 
 def _side(value: object, family: Family, *, runs: bool) -> _Side:
@@ -194,6 +209,7 @@ def _of_file(path: Path, family: Family, *, runs: bool) -> _Side:
 def _told(made: Draft, proof: Proof) -> Proposal:
     """Return the proposal, whose file says at its top how far it can be trusted."""
     proved = made.is_complete and proof.is_proved
+    made = made.reading(proof.inputs)
     if proved:
         made = made.certain(Certainty.PROVED, "the outputs of both models agree")
     return Proposal(made.commented(_comments(made, proof, is_proved=proved)), proof)

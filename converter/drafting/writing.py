@@ -41,6 +41,8 @@ class Heading:
         comments: Lines before everything else.
         factories: Side to factory, where both sides can be built.
         leftovers: Lines of comments after the rules.
+        inputs: Each Keras input with the pattern of its axes, Keras to PyTorch, or ``""`` where it
+            has the usual order; empty where all have.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Heading:
     comments: Sequence[str] = ()
     factories: Mapping[str, str] = field(default_factory=dict)
     leftovers: Sequence[str] = ()
+    inputs: Sequence[tuple[str, str]] = ()
 
 
 def spell(rows: Iterable[Row]) -> Written:
@@ -81,6 +84,10 @@ def compose(rows: Sequence[Row], written: Written, heading: Heading, notes: Sequ
     lines += [f"# {line}" for line in heading.leftovers]
     if written.tables:
         lines += ["", "[tables]", *map(_table, written.tables.items())]
+    for keras, axes in heading.inputs:
+        lines += ["", "[[inputs]]"]
+        lines += [f"keras = {_quoted(keras)}"] if len(heading.inputs) > 1 else []
+        lines += [f"axes = {_quoted(axes)}"] if axes else []
     if heading.factories:
         lines += ["", "[sources.drafted]"]
         lines += [f"{side} = {_quoted(factory)}" for side, factory in heading.factories.items()]

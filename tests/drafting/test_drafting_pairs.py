@@ -139,3 +139,19 @@ def test_a_module_that_moves_the_axes_itself_is_run_on_the_axes_of_keras():
     proposal = converter.draft(pair.keras(), pair.torch())
     assert proposal.is_proved
     assert set(proposal.proof.layouts.values()) == {"channels_last"}
+    assert '[[inputs]]\naxes = "b n c -> b n c"\n' in proposal.text
+
+
+def test_the_file_says_in_which_order_a_module_takes_the_axes(tmp_path):
+    """What was proved so can be validated with the file alone; without the axes it cannot run."""
+    from support.drafting_sequences import SEQUENCES
+
+    pair = next(one for one in SEQUENCES if one.name == "mixer")
+    model, module, file = pair.keras(), pair.torch(), tmp_path / "mixer.toml"
+    converter.draft(model, module).save(file)
+    module.load_state_dict(converter.plan(model, like=module, mapping=str(file)).state_dict())
+    assert converter.validate(model, module, mapping=str(file)).passed
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace('axes = "b n c -> b n c"\n', ""), encoding="utf-8")
+    with pytest.raises(converter.UsageError, match="cannot run the PyTorch side"):
+        converter.validate(model, module, mapping=str(file))

@@ -146,6 +146,8 @@ DENSE = [
          automatic=False),
     Case("1x1 convolution", "conv_1x1", lambda: layers.Dense(7), lambda: nn.Conv2d(5, 7, 1),
          [(3, 4, 2, 5)], channels_first, automatic=False),
+    Case("1x1 convolution over steps", "conv_1x1_1d", lambda: layers.Dense(7),
+         lambda: nn.Conv1d(5, 7, 1), [(3, 4, 5)], channels_first, automatic=False),
     Case("time distributed", "dense", lambda: layers.TimeDistributed(layers.Dense(7)),
          lambda: nn.Linear(5, 7), [(3, 4, 5)], same),
     Case("einsum, one to one", "einsum_dense", einsum("ab,bc->ac", (7,), "c"),

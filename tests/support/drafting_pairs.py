@@ -170,6 +170,12 @@ def classic_with_another_head() -> nn.Module:
     return module
 
 
+def classic_with_another_activation() -> nn.Module:
+    module = Classic()
+    module.net[2] = nn.Tanh()
+    return module
+
+
 # --------------------------------------------------------------------- towers of the same shapes
 
 

@@ -1,0 +1,287 @@
+"""The graph of a PyTorch module's tensors: which take what others gave.
+
+The module is run on tensors that have shapes and no values, and every function that gets one of
+its tensors together with data is noted. Nothing is computed and nothing is written, so a module
+on the ``meta`` device will do; one whose way depends on values has no graph.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from converter.drafting.flow import Flow, input_name
+from converter.live.torch_module import TorchModuleCheckpoint
+from converter.tensors.dtype import Array
+from converter.validation.running import evaluating, flatten_outputs
+
+_STACKED = re.compile(r"_l([0-9]+)(_reverse)?$")
+
+_Sources = frozenset[str]
+_NOTHING: _Sources = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One function that got tensors of the module together with data.
+
+    Attributes:
+        tensors: Names of the tensors.
+        sources: Earlier uses, by their position, and inputs, that the data comes from.
+    """
+
+    tensors: frozenset[str]
+    sources: _Sources
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """All uses of a run in order, and what each output comes from."""
+
+    uses: Sequence[Use]
+    results: Sequence[_Sources]
+
+
+def trace(module: Any, inputs: tuple[Sequence[Array], Mapping[str, Array]]) -> Trace | None:
+    """Run a module without values.
+
+    Args:
+        module: A live ``torch.nn.Module``, on any device.
+        inputs: What it takes, positional and named; only shapes and types matter.
+
+    Returns:
+        The trace, or ``None`` where the module cannot be run so.
+    """
+    try:
+        with _kept(module), evaluating(module):
+            return _traced(module, *inputs)
+    except Exception:  # whatever a foreign module raises on tensors without values
+        return None
+
+
+def _traced(module: Any, positional: Sequence[Array], named: Mapping[str, Array]) -> Trace:
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    device = next((one.device for one in module.parameters()), torch.device("cpu"))
+    recorder = _Recorder(_names_of(module))
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        mode = stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+        _empty_tensors(module, mode, recorder)
+        if device.type == "meta":
+            stack.enter_context(device)
+        given = [_empty(module, one, device) for one in positional]
+        further = {name: _empty(module, one, device) for name, one in named.items()}
+        for place, one in enumerate([*given, *further.values()]):
+            recorder.tag(one, _Tag(sources=frozenset({input_name(place)})))
+        with recorder.listening():
+            outputs = module(*given, **further)
+    found = flatten_outputs(outputs).values()
+    return Trace(recorder.uses, [recorder.of(one).sources for one in found])
+
+
+def torch_flow(found: Trace, together: Iterable[frozenset[str]]) -> Flow:
+    """Return the graph of a trace.
+
+    Args:
+        found: The trace.
+        together: Tensors that are paired together, and so are one node.
+    """
+    uses = _unstacked(found.uses)
+    node_of = _nodes([*(use.tensors for use in uses), *together])
+    nodes = [node_of[min(use.tensors)] for use in uses]
+
+    def named(sources: _Sources) -> set[str]:
+        return {nodes[int(one)] if one.isdigit() else one for one in sources}
+
+    before: dict[str, set[str]] = {}
+    for node, use in zip(nodes, uses, strict=True):
+        before.setdefault(node, set()).update(named(use.sources))
+    order = {node: float(place) for place, node in enumerate(before)}
+    return Flow(
+        {node: frozenset(sources - {node}) for node, sources in before.items()},
+        [frozenset(named(sources)) for sources in found.results],
+        order,
+        {name: node for name, node in node_of.items() if node in before},
+    )
+
+
+def _nodes(groups: Iterable[frozenset[str]]) -> dict[str, str]:
+    """Return tensor to node: tensors of one group, and of groups that overlap, are one."""
+    above: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while above.setdefault(name, name) != name:
+            above[name] = above[above[name]]
+            name = above[name]
+        return name
+
+    for group in groups:
+        first, *others = sorted(group)
+        for name in others:
+            above[root(name)] = root(first)
+        root(first)
+    return {name: root(name) for name in list(above)}
+
+
+def _unstacked(uses: Sequence[Use]) -> list[Use]:
+    """Return the uses, those of a recurrent module of several layers as one after the other."""
+    made: list[Use] = []
+    last: dict[str, str] = {}
+    for place, use in enumerate(uses):
+        sources = frozenset(last.get(one, one) for one in use.sources)
+        for tensors in _levels(use.tensors):
+            made.append(Use(tensors, sources))
+            sources = frozenset({str(len(made) - 1)})
+        last[str(place)] = str(len(made) - 1)
+    return made
+
+
+def _levels(tensors: frozenset[str]) -> list[frozenset[str]]:
+    """Return the tensors of each layer of a stack: ``weight_ih_l0`` comes before ``weight_ih_l1``.
+
+    Examples:
+        >>> [sorted(one) for one in _levels(frozenset({"a.w_l1", "a.w_l0", "a.w_l0_reverse"}))]
+        [['a.w_l0', 'a.w_l0_reverse'], ['a.w_l1']]
+    """
+    levels: dict[int, set[str]] = {}
+    for name in tensors:
+        found = _STACKED.search(name)
+        levels.setdefault(int(found.group(1)) if found else -1, set()).add(name)
+    return [frozenset(levels[level]) for level in sorted(levels)]
+
+
+def _names_of(module: Any) -> dict[int, str]:
+    """Return the name of each tensor of a module, by its identity."""
+    state = module.state_dict(keep_vars=True)
+    names = {key: name for name, key in TorchModuleCheckpoint(module).keys.items()}
+    found: dict[int, str] = {}
+    for key, value in state.items():
+        found.setdefault(id(value), names.get(key, key))
+    return found
+
+
+@contextlib.contextmanager
+def _kept(module: Any) -> Iterator[None]:
+    """Take back what a module keeps of a run: a tensor without values is no good to anybody."""
+    own = ("_parameters", "_buffers", "_modules")
+    before = [
+        (one, dict(one.__dict__), {key: dict(one.__dict__[key]) for key in own})
+        for one in module.modules()
+    ]
+    try:
+        yield
+    finally:
+        for one, attributes, parts in before:
+            one.__dict__.clear()
+            one.__dict__.update(attributes)
+            for key, members in parts.items():
+                attributes[key].clear()
+                attributes[key].update(members)
+
+
+def _empty_tensors(module: Any, mode: Any, recorder: _Recorder) -> None:
+    """Put tensors without values in place of a module's own, so that nothing can change those.
+
+    Names are kept for both: a recurrent module also holds its tensors in a list.
+    """
+    for one in module.modules():
+        for members in (one._parameters, one._buffers):  # noqa: SLF001 -- past setattr, which copies
+            for key, tensor in members.items():
+                name = recorder.names.get(id(tensor))
+                if tensor is not None:
+                    members[key] = mode.from_tensor(tensor)
+                if name is not None:
+                    recorder.names[id(members[key])] = name
+
+
+def _empty(module: Any, array: Array, device: Any) -> Any:
+    import torch
+
+    own = next((one for one in module.parameters() if one.is_floating_point()), None)
+    dtype = torch.int64
+    if array.dtype.kind not in "iub":
+        dtype = torch.float32 if own is None else own.dtype
+    elif array.dtype.kind == "b":
+        dtype = torch.bool
+    return torch.empty(array.shape, dtype=dtype, device=device)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tag:
+    """Where a tensor comes from: from tensors of the module alone, or from data."""
+
+    tensors: frozenset[str] = frozenset()
+    sources: _Sources = _NOTHING
+
+
+_NO_TAG = _Tag()
+
+
+@dataclass(slots=True)
+class _Recorder:
+    """Notes every function of PyTorch that is called while it listens.
+
+    Attributes:
+        names: Identity of a tensor of the module to its name.
+        uses: What was noted.
+    """
+
+    names: dict[int, str]
+    uses: list[Use] = field(default_factory=list)
+    _tags: dict[int, _Tag] = field(default_factory=dict)
+    _kept: list[Any] = field(default_factory=list)  # an identity is one while the tensor lives
+
+    def tag(self, tensor: Any, tag: _Tag) -> None:
+        """Say where a tensor comes from."""
+        self._tags[id(tensor)] = tag
+        self._kept.append(tensor)
+
+    def of(self, tensor: Any) -> _Tag:
+        """Return where a tensor comes from."""
+        name = self.names.get(id(tensor))
+        if name is not None:
+            return _Tag(tensors=frozenset({name}))
+        return self._tags.get(id(tensor), _NO_TAG)
+
+    def listening(self) -> Any:
+        """Return a context in which functions are noted."""
+        from torch.overrides import TorchFunctionMode
+
+        def called(_: Any, func: Any, __: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = func(*args, **(kwargs or {}))
+            # x[...] = y gives nothing and changes x.
+            made = list(_tensors(args[:1] if result is None else result))
+            if made and not func.__name__.endswith("_like"):  # which takes no more than a shape
+                self._note([self.of(one) for one in _tensors((args, kwargs or {}))], made)
+            return result
+
+        return type("Listening", (TorchFunctionMode,), {"__torch_function__": called})()
+
+    def _note(self, taken: Sequence[_Tag], made: Sequence[Any]) -> None:
+        tensors = _NOTHING.union(*(tag.tensors for tag in taken))
+        sources = _NOTHING.union(*(tag.sources for tag in taken))
+        if tensors and sources:
+            self.uses.append(Use(tensors, sources))
+            tensors, sources = _NOTHING, frozenset({str(len(self.uses) - 1)})
+        if tensors or sources:
+            for one in made:
+                if id(one) not in self.names:
+                    self.tag(one, _Tag(tensors, sources))
+
+
+def _tensors(value: Any) -> Iterator[Any]:
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from _tensors(one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _tensors(one)
