@@ -302,12 +302,15 @@ class _Composer:
             return places
 
     def _rule(self, row: Row, columns: tuple[str, str, str]) -> DraftedRule:
-        pairs = {pair.candidate.unit.path: pair for pair in self._assignment.pairs}
-        paths = [path for path, _ in row.pairs]
-        worst = max(paths, key=lambda path: self._certainty[path][0])
-        certainty, why = self._certainty[worst]
-        rivals = pairs[worst].rivals if certainty is Certainty.OPEN else ()
-        return DraftedRule(*columns, len(paths), certainty, why, rivals)
+        pairs = {
+            (pair.candidate.unit.layer.path, pair.candidate.place.module): pair
+            for pair in self._assignment.pairs
+        }
+        found = [pairs[names] for names in row.pairs]
+        worst = max(found, key=lambda pair: self._certainty[pair.candidate.unit.path][0])
+        certainty, why = self._certainty[worst.candidate.unit.path]
+        rivals = worst.rivals if certainty is Certainty.OPEN else ()
+        return DraftedRule(*columns, len(found), certainty, why, rivals)
 
     def _leftovers(self) -> tuple[tuple[Leftover, ...], tuple[Leftover, ...]]:
         from converter.drafting.names import Likeness

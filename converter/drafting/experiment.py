@@ -143,8 +143,8 @@ class Aligner:
 
     def _fill(self, one: Candidate) -> None:
         """Put a layer's weights into a module."""
-        rule = Rule(one.kind.name, one.unit.path, one.place.module)
-        pairing = Pairing(rule, one.kind, one.unit.path, one.place.module, one.sizes)
+        rule = Rule(one.kind.name, one.unit.layer.path, one.place.module)
+        pairing = Pairing(rule, one.kind, rule.keras, rule.torch, one.sizes)
         maker = StepMaker(Side("keras", self.manifests[0]), Side("torch", self.manifests[1]), None)
         made: dict[str, Array] = {}
         for outcome in maker.outcomes(pairing):

@@ -30,7 +30,7 @@ class Hint:
 
     def stands_for(self, one: Candidate) -> tuple[bool, bool]:
         """Return whether the layer, and whether the module, is what the hint is about."""
-        path, module = one.unit.path, one.place.module
+        path, module = one.unit.layer.path, one.place.module
         return _is_at(path, self.keras, "/"), _is_at(module, self.torch, ".")
 
 

@@ -46,7 +46,7 @@ def induce(pairs: Iterable[Pair], faulty: Callable[[Sequence[Row]], set[int]]) -
     grouped: dict[tuple[object, ...], list[Named]] = defaultdict(list)
     for pair in pairs:
         one = pair.candidate
-        names = (one.unit.path, one.place.module)
+        names = (one.unit.layer.path, one.place.module)
         key = (one.kind.name, *map(skeleton, names), tuple(one.sizes.items()))
         grouped[key].append(names)
     rows = [

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from converter.drafting.flow import Flow, input_name
+from converter.drafting.units import PART
 from converter.graph.nodes import Call, Graph, Layer, ValueRef
 
 _ATTENTION = ("query", "value", "key")  # the order of the arguments of MultiHeadAttention
@@ -38,7 +39,7 @@ def _at_or_below(units: Iterable[str]) -> dict[str, list[str]]:
     """Return, for each path, the units that lie at it or below it."""
     found: dict[str, list[str]] = {}
     for unit in units:
-        parts = unit.split("/")
+        parts = unit.partition(PART)[0].split("/")
         for end in range(1, len(parts) + 1):
             found.setdefault("/".join(parts[:end]), []).append(unit)
     return found
@@ -83,6 +84,10 @@ class _Walk:
             return [every] * count
         if len(units) == 1:
             return [self._take(units[0], every)] * count
+        if all(PART in unit for unit in units):
+            for unit in units:
+                every = self._take(unit, every)
+            return [every] * count
         if layer.class_name.endswith("Attention") and taken:
             return [self._attention(units, taken, named)] * count
         return [frozenset({f"inside {layer.path}"})] * count

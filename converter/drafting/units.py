@@ -15,6 +15,12 @@ from converter.tensors.manifest import Manifest
 from converter.tensors.spec import LayerSpec, TensorSpec
 
 
+PART = "#"
+
+# A separable convolution is two modules of PyTorch; their slots.
+_SEPARABLE = {"depthwise": ("depthwise_kernel",), "pointwise": ("pointwise_kernel", "bias")}
+
+
 @dataclass(frozen=True, slots=True)
 class Unit:
     """One Keras layer that owns tensors.
@@ -24,17 +30,19 @@ class Unit:
         tensors: Slot to spec.
         rank: Position among all units, from 0, in the order of the model.
         parts: Units below it that own its tensors, in order; empty for a plain layer.
+        part: Which part of a layer it is that other libraries write as two modules, or ``""``.
     """
 
     layer: LayerSpec
     tensors: Mapping[str, TensorSpec]
     rank: int
     parts: tuple[Unit, ...] = ()
+    part: str = ""
 
     @property
     def path(self) -> str:
-        """Path of the layer."""
-        return self.layer.path
+        """Path of the layer; of a part, with ``#`` and its name, as no layer is called."""
+        return f"{self.layer.path}{PART}{self.part}" if self.part else self.layer.path
 
     @property
     def names(self) -> frozenset[str]:
@@ -134,6 +142,16 @@ def _unit(
     # A cell below an LSTM owns the very tensors of the LSTM: one unit, not two.
     if len(parts) == 1 and parts[0].names == names:
         parts = ()
+    if "depthwise_kernel" in tensors and "pointwise_kernel" in tensors:
+        parts = tuple(
+            Unit(
+                layer,
+                {slot: tensors[slot] for slot in slots if slot in tensors},
+                ranks[layer.path],
+                part=part,
+            )
+            for part, slots in _SEPARABLE.items()
+        )
     return Unit(layer, tensors, ranks[layer.path], parts)
 
 

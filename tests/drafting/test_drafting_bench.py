@@ -26,8 +26,6 @@ WAYS = {
     "names, outputs": (True, True),
     "no names, outputs": (False, True),
 }
-# No kind of the catalogue pairs one SeparableConv2D with two modules of other names.
-NO_KIND = {"separable"}
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +68,11 @@ def test_nothing_wrong_is_ever_proved(bench):
     assert [name for name, one in proved if not one.is_right] == []
 
 
-def test_whatever_a_kind_can_pair_is_proved_by_running_both(bench):
+def test_every_pair_is_proved_by_running_both(bench):
     for way in ("names, outputs", "no names, outputs"):
-        assert {name for name, ways in bench.items() if not ways[way].is_proved} <= NO_KIND
+        assert [name for name, ways in bench.items() if not ways[way].is_proved] == []
 
 
 def test_the_shares(bench):
-    """Measured; what is wrong has no kind."""
-    assert {way: shares(column(bench, way)) for way in WAYS} == dict.fromkeys(WAYS, (99.0, 96.6))
+    """Measured: graphs without values tell every layer of these from the others."""
+    assert {way: shares(column(bench, way)) for way in WAYS} == dict.fromkeys(WAYS, (100.0, 100.0))

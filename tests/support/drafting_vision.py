@@ -275,7 +275,9 @@ VISION = [
          {f"{kind}_{n}{bn}": f"features.{n}.{at}" for n in range(3)
           for at, (kind, bn) in {0: ("dw", ""), 1: ("dw", "_bn"), 3: ("pw", ""),
                                  4: ("pw", "_bn")}.items()} | {"preds": "classifier"}),
-    Pair("separable", separable, Separable, {"sep1": "pw1", "sep2": "pw2", "top": "fc"}),
+    Pair("separable", separable, Separable,
+         {f"sep{n}#{keras}": f"{name}{n}" for n in (1, 2)
+          for keras, name in (("depthwise", "dw"), ("pointwise", "pw"))} | {"top": "fc"}),
     Pair("squeeze", squeeze, Squeeze,
          {"head": "out"} | {f"b{n}_{keras}": f"blocks.{n}.{name}" for n in range(2)
                             for keras, name in (("conv", "conv"), ("se_reduce", "squeeze"),
