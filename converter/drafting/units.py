@@ -14,7 +14,6 @@ from converter.mapping.rules import Kind
 from converter.tensors.manifest import Manifest
 from converter.tensors.spec import LayerSpec, TensorSpec
 
-
 PART = "#"
 
 # A separable convolution is two modules of PyTorch; their slots.
