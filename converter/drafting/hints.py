@@ -60,12 +60,27 @@ def heeded(candidates: Sequence[Candidate], hints: Sequence[Hint]) -> list[Candi
     """Return the candidates that no hint contradicts.
 
     Raises:
-        UsageError: If a hint is about nothing that is there, or asks for what no kind and no shape
-            allows.
+        UsageError: If a hint is about nothing that is there, asks for what no kind and no shape
+            allows, or for what another hint forbids.
     """
     for hint in hints:
         _check(hint, candidates)
-    return [one for one in candidates if all(_allows(hint, one) for hint in hints)]
+    kept = [one for one in candidates if all(_allows(hint, one) for hint in hints)]
+    for hint in hints:
+        if not any(all(hint.stands_for(one)) for one in kept):
+            raise _contradicted(hint, hints, candidates)
+    return kept
+
+
+def _contradicted(
+    hint: Hint, hints: Sequence[Hint], candidates: Sequence[Candidate]
+) -> UsageError:
+    wanted = [one for one in candidates if all(hint.stands_for(one))]
+    others = [one for one in hints if not all(_allows(one, pair) for pair in wanted)]
+    return UsageError(
+        f"cannot use the hint '{hint}': another one forbids it",
+        facts=[("hint", str(one)) for one in others],
+    )
 
 
 def _allows(hint: Hint, one: Candidate) -> bool:

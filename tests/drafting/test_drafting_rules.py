@@ -153,3 +153,14 @@ def test_a_hint_leaves_only_what_it_allows():
     candidates = [pair.candidate for pair in _pairs([("x", "a"), ("x", "b"), ("y", "a")])]
     kept = heeded(candidates, [Hint("x", "b")])
     assert [(one.unit.path, one.place.module) for one in kept] == [("x", "b"), ("y", "a")]
+
+
+def test_hints_that_contradict_each_other():
+    """Each could be followed alone; nothing is left when both are."""
+    candidates = [pair.candidate for pair in _pairs([("x", "a"), ("x", "b"), ("y", "a")])]
+    with pytest.raises(UsageError) as caught:
+        heeded(candidates, read_hints(["x=a", "x=b"]))
+    assert str(caught.value) == "cannot use the hint 'x=a': another one forbids it\n  hint  x=b"
+    inside = [pair.candidate for pair in _pairs([("e/x", "d.a"), ("e/x", "d.b"), ("y", "a")])]
+    kept = heeded(inside, read_hints(["e=d", "e/x=d.b"]))
+    assert [one.place.module for one in kept] == ["d.b", "a"]
