@@ -149,5 +149,5 @@ def test_the_file_says_in_which_order_a_module_takes_the_axes(tmp_path):
     assert converter.validate(model, module, mapping=str(file)).passed
     text = file.read_text(encoding="utf-8")
     file.write_text(text.replace('axes = "b n c -> b n c"\n', ""), encoding="utf-8")
-    with pytest.raises(converter.UsageError, match="cannot run the PyTorch side"):
+    with pytest.raises(converter.UsageError, match="cannot run the PyTorch module Mixer"):
         converter.validate(model, module, mapping=str(file))
