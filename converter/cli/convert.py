@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from converter.cli import options
+from converter.cli.automatic import settled
 from converter.cli.failures import reporting
 from converter.cli.layouts import save_layout
 
@@ -58,7 +59,6 @@ def convert(
     """
     with reporting(json=json, debug=debug):
         from converter import api
-        from converter.cli.automatic import settled
         from converter.cli.sizes import parse_axis_sizes, parse_size
 
         limit = parse_size(max_shard_size, "--max-shard-size") if max_shard_size else None
