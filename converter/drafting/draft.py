@@ -213,9 +213,10 @@ class Drafter:
 
     def _flows(self, candidates: Sequence[Candidate]) -> tuple[Flow, Flow] | None:
         graph, trace = self._wishes.graph, self._wishes.trace
-        if graph is None or trace is None:
+        if trace is None:
             return None
-        keras = keras_flow(graph, [unit.path for unit in self._chosen])
+        paths = [unit.path for unit in self._chosen]
+        keras = Flow({}) if graph is None else keras_flow(graph, paths)
         return keras, torch_flow(trace, {one.taken for one in candidates})
 
     def _composed(self, evidence: Evidence, recognised: frozenset[str]) -> Draft:

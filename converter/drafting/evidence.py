@@ -115,8 +115,8 @@ def weigh(
         flow = agreement(*flows, nodes)
         # Layers inside of layers are in no graph; their order of definition is all there is.
         is_graph = all(layer for layer, _ in nodes)
-        if is_graph:
-            orders, is_ordered = orders or _executed(candidates, nodes, flows), True
+        executed = _executed(candidates, nodes, flows)
+        orders, is_ordered = orders or (executed if is_graph else ({}, executed[1])), True
     if orders is not None:
         keras = {path: orders[0].get(path, rank) for path, rank in keras.items()}
         torch = {module: orders[1].get(module, rank) for module, rank in torch.items()}

@@ -72,9 +72,7 @@ def heeded(candidates: Sequence[Candidate], hints: Sequence[Hint]) -> list[Candi
     return kept
 
 
-def _contradicted(
-    hint: Hint, hints: Sequence[Hint], candidates: Sequence[Candidate]
-) -> UsageError:
+def _contradicted(hint: Hint, hints: Sequence[Hint], candidates: Sequence[Candidate]) -> UsageError:
     wanted = [one for one in candidates if all(hint.stands_for(one))]
     others = [one for one in hints if not all(_allows(one, pair) for pair in wanted)]
     return UsageError(
