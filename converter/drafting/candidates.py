@@ -67,6 +67,7 @@ class Fitter:
         classes: Mapping[str, str] | None = None,
     ) -> None:
         self._kinds = tuple(kind for kind in kinds if kind.slots)
+        self._named = {kind.name for kind in self._kinds}
         self._usual = usual
         self._classes = classes or {}
         self._special = {kind.torch for kind in self._kinds if _is_special(kind.torch)}
@@ -96,7 +97,8 @@ class Fitter:
         """Return the kinds that may serve a layer, with sizes, the usual one first."""
         usual = self._usual.get(unit.path)
         found: list[tuple[Kind, Mapping[str, int], bool]] = []
-        if usual is not None and usual.kind.slots and usual.kind.keras:
+        # A kind whose slots are made for one layer cannot be written as a rule.
+        if usual is not None and usual.kind.keras and usual.kind.name in self._named:
             found.append((usual.kind, usual.sizes, True))
         for kind in self._kinds:
             if usual is not None and kind.name == usual.kind.name:
