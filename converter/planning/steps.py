@@ -170,8 +170,8 @@ class StepMaker:
         text = f"from {names} {shapes}: {error.summary}"
         # An axis of one name may have another size elsewhere; the mapping's name for it has not.
         sizes = pairing.rule.sizes.items()
-        names_of = [str(size) for axis, size in sizes if axis not in pairing.sizes]
-        given = " and ".join(f"--set {size}=SIZE" for size in names_of)
+        names_of = dict.fromkeys(str(size) for axis, size in sizes if axis not in pairing.sizes)
+        given = " ".join(f"--set {size}=SIZE" for size in names_of)
         hint = f"give it: {given}" if kind == "undetermined" and given else error.hint
         return Problem(kind, into, text, str(pairing.rule), hint=hint)
 

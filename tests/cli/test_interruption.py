@@ -57,6 +57,8 @@ def test_an_interrupted_conversion_leaves_the_old_target(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Tests that a shell started in the background hand an ignored SIGINT on.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # noqa: PLW1509  # no threads here
     )
     deadline = time.monotonic() + 30
     while not any(tmp_path.glob(".weightferry-*")) and time.monotonic() < deadline:

@@ -112,7 +112,7 @@ sidecar = true
 source = "models/a.safetensors"
 target = "out/other.npz"
 dtype = "float16"
-colour = "red"
+xyzzy = "sweet"
 """
 
 
@@ -123,8 +123,8 @@ def test_a_list_gives_each_job_its_options(run, models):
     assert load_file("out/narrow.safetensors")["head.weight"].dtype == "bfloat16"
     assert Path("out/narrow.safetensors.provenance.json").exists()
     found = json.loads(Path("jobs.report.json").read_text())["jobs"]
-    assert found[1]["error"]["summary"] == "No such option: --colour"
-    Path("jobs.toml").write_text(LIST.replace('colour = "red"\n', ""))
+    assert found[1]["error"]["summary"] == "No such option: --xyzzy"
+    Path("jobs.toml").write_text(LIST.replace('xyzzy = "sweet"\n', ""))
     outcome = run("jobs.toml")
     assert (outcome.returncode, outcome.stdout.splitlines()[0]) == (0, "2 jobs, 1 done before")
     assert np.load("out/other.npz")["head.weight"].dtype == np.float16
@@ -183,7 +183,12 @@ def test_stopped_in_the_middle_it_does_only_the_rest(run, tmp_path, number):
     arguments = ("models", "--out", "out", "--workers", "1", "--suffix", ".npz")
     report = tmp_path / "out" / "report.json"
     with subprocess.Popen(
-        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(*arguments),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Tests that a shell started in the background hand an ignored SIGINT on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  # no threads
     ) as process:
         until_done(1, process, report)
         process.send_signal(number)

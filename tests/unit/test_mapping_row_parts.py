@@ -66,7 +66,7 @@ def test_without_numbers_the_sizes_to_give_are_named(tmp_path):
         _plan(tmp_path, TORCH, to="keras")
     text = str(caught.value)
     assert "nothing determines the size of 'h1' and 'h2' and 'h3'" in text
-    assert "hint          give the size of 'h1' and 'h2' and 'h3'" in text
+    assert "hint          give it: --set q=SIZE --set kv=SIZE\n" in text
 
 
 def test_numbers_that_contradict_the_shapes_are_refused(tmp_path):
