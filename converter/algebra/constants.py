@@ -14,7 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from converter.algebra.base import Block, Law, Operation
+from converter.algebra.checks import require_shape, require_sources
 from converter.algebra.copying import contiguous
+from converter.algebra.one_sided import LeftOut, Made
 from converter.errors import OperationError, shape_text
 from converter.tensors.dtype import Array, DType, Shape, get_dtype
 
@@ -39,7 +41,7 @@ def scalar_array(value: Scalar, dtype: DType) -> Array:
 
 
 @dataclass(frozen=True, slots=True)
-class _Filled(Operation):
+class _Filled(Made):
     """No source, one target, the same number everywhere.
 
     Attributes:
@@ -54,16 +56,6 @@ class _Filled(Operation):
 
     def __post_init__(self) -> None:
         scalar_array(self.value, self.dtype)
-
-    def infer(self, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
-        """Return the shape of the target."""
-        require_sources(self, len(shapes), 0)
-        return (self.shape,)
-
-    def infer_dtypes(self, dtypes: Sequence[DType]) -> tuple[DType, ...]:
-        """Return the dtype of the target."""
-        require_sources(self, len(dtypes), 0)
-        return (self.dtype,)
 
     def apply(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
         """Return the target."""
@@ -201,7 +193,7 @@ class Derive(_Filled):
 
 
 @dataclass(frozen=True, slots=True)
-class Discard(Operation):
+class Discard(LeftOut):
     """Leave a tensor out without looking at it.
 
     The law is derived when it is known how to make the tensor again, else one-way.
@@ -235,16 +227,6 @@ class Discard(Operation):
             require_shape(self, shapes[0], self.shape)
         return ()
 
-    def infer_dtypes(self, dtypes: Sequence[DType]) -> tuple[DType, ...]:
-        """Return no dtype."""
-        require_sources(self, len(dtypes), 1)
-        return ()
-
-    def apply(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
-        """Return nothing; no value is read."""
-        self.infer([array.shape for array in arrays])
-        return ()
-
     def inverse(self) -> Derive:
         """Return the operation that makes the tensor again.
 
@@ -258,28 +240,3 @@ class Discard(Operation):
     def describe(self) -> str:
         """Return the reason."""
         return f"leave out: {self.why}"
-
-
-def require_sources(operation: Operation, found: int, expected: int) -> None:
-    """Raise unless the number of sources is right.
-
-    Raises:
-        OperationError: If it is not.
-    """
-    if found != expected:
-        raise OperationError(
-            f"cannot apply '{operation.describe()}': it takes {expected} sources, not {found}"
-        )
-
-
-def require_shape(operation: Operation, found: Shape, expected: Shape) -> None:
-    """Raise unless the shape is right.
-
-    Raises:
-        OperationError: If it is not.
-    """
-    if tuple(found) != tuple(expected):
-        raise OperationError(
-            f"cannot apply '{operation.describe()}': the shape does not fit",
-            facts=[("expected", shape_text(expected)), ("found", shape_text(found))],
-        )

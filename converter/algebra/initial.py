@@ -18,9 +18,10 @@ from typing import Literal
 
 import numpy as np
 
-from converter.algebra.base import Block, Law, Operation
+from converter.algebra.base import Block, Law
 from converter.algebra.casting import FLOAT64, allows_arithmetic, convert
-from converter.algebra.constants import require_shape, require_sources
+from converter.algebra.checks import require_shape, require_sources
+from converter.algebra.one_sided import LeftOut, Made
 from converter.errors import OperationError, shape_text
 from converter.tensors.dtype import Array, DType, Shape
 
@@ -69,7 +70,7 @@ def fans(shape: Shape, *, outermost: bool) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Initial(Operation):
+class Initial(Made):
     """Make a tensor of random values. Law derived: nothing of the source passes through it.
 
     Attributes:
@@ -97,16 +98,6 @@ class Initial(Operation):
     def law(self) -> Law:
         """Derived."""
         return Law.DERIVED
-
-    def infer(self, shapes: Sequence[Shape]) -> tuple[Shape, ...]:
-        """Return the shape of the target."""
-        require_sources(self, len(shapes), 0)
-        return (self.shape,)
-
-    def infer_dtypes(self, dtypes: Sequence[DType]) -> tuple[DType, ...]:
-        """Return the dtype of the target."""
-        require_sources(self, len(dtypes), 0)
-        return (self.dtype,)
 
     def apply(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
         """Return the target."""
@@ -146,7 +137,7 @@ class Initial(Operation):
 
 
 @dataclass(frozen=True, slots=True)
-class Forget(Operation):
+class Forget(LeftOut):
     """Leave out a tensor of random values, which can be drawn again. Law derived.
 
     Attributes:
@@ -168,16 +159,6 @@ class Forget(Operation):
         """
         require_sources(self, len(shapes), 1)
         require_shape(self, shapes[0], self.drawn.shape)
-        return ()
-
-    def infer_dtypes(self, dtypes: Sequence[DType]) -> tuple[DType, ...]:
-        """Return no dtype."""
-        require_sources(self, len(dtypes), 1)
-        return ()
-
-    def apply(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
-        """Return nothing; no value is read."""
-        self.infer([array.shape for array in arrays])
         return ()
 
     def inverse(self) -> Initial:

@@ -13,7 +13,8 @@ import numpy as np
 
 from converter.algebra.assembly import Assembled, Assembly, Piece
 from converter.algebra.base import Law, Operation
-from converter.algebra.constants import Scalar, require_sources, scalar_array
+from converter.algebra.checks import require_sources
+from converter.algebra.constants import Scalar, scalar_array
 from converter.algebra.sums import SignedSum, SplitSum
 from converter.errors import OperationError, shape_text
 from converter.tensors.dtype import Array, Shape, get_dtype

@@ -10,7 +10,7 @@ import numpy as np
 
 from converter.algebra.base import Block, Law, Operation
 from converter.algebra.casting import FLOAT64, convert
-from converter.algebra.constants import require_sources
+from converter.algebra.checks import require_sources
 from converter.algebra.copying import contiguous
 from converter.algebra.values import blocks_of, narrowed, require_arithmetic
 from converter.errors import OperationError, shape_text

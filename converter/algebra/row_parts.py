@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from converter.algebra.assembly import Assembled, Assembly
-from converter.algebra.constants import require_sources
+from converter.algebra.checks import require_sources
 from converter.algebra.rearrange import Rearrange
 from converter.errors import OperationError, shape_text
 from converter.tensors.dtype import Array, Shape

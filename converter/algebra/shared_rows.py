@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from converter.algebra.base import Block, Law, Operation, joint_dtype, joint_numpy_dtype
-from converter.algebra.constants import require_shape, require_sources
+from converter.algebra.checks import require_shape, require_sources
 from converter.algebra.copying import contiguous, native
 from converter.algebra.joins import PadRows, SliceRows
 from converter.algebra.sums import SignedSum

@@ -17,7 +17,8 @@ import numpy as np
 from converter.algebra.assembly import Assembly, Piece
 from converter.algebra.base import Block, Law, Operation
 from converter.algebra.casting import FLOAT64, allows_arithmetic, convert, is_widening
-from converter.algebra.constants import Constant, Derive, Discard, Expect, require_sources
+from converter.algebra.checks import require_sources
+from converter.algebra.constants import Constant, Derive, Discard, Expect
 from converter.algebra.copying import contiguous, native
 from converter.errors import OperationError
 from converter.tensors.dtype import Array, DType, Shape, get_dtype

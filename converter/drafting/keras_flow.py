@@ -7,12 +7,12 @@ the exception, as everybody knows its inside.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from converter.drafting.flow import Flow, input_name
 from converter.drafting.units import PART
+from converter.graph.nested import found_in
 from converter.graph.nodes import Call, Graph, Layer, ValueRef
 
 _ATTENTION = ("query", "value", "key")  # the order of the arguments of MultiHeadAttention
@@ -62,9 +62,9 @@ class _Walk:
         known: dict[ValueRef, _Sources] = dict(zip(graph.inputs, given, strict=False))
         layers = {layer.path: layer for layer in graph.layers}
         for call in graph.calls:
-            taken = [known.get(one, frozenset()) for one in _values((call.arguments,))]
+            taken = [known.get(one, frozenset()) for one in found_in(call.arguments, ValueRef)]
             named = {
-                name: _joined(known.get(one, frozenset()) for one in _values((value,)))
+                name: _joined(known.get(one, frozenset()) for one in found_in(value, ValueRef))
                 for name, value in call.keywords.items()
             }
             results = self._call(layers[call.layer], call, taken, named)
@@ -117,15 +117,3 @@ class _Walk:
 
 def _joined(sources: Iterable[_Sources]) -> _Sources:
     return frozenset().union(*sources)
-
-
-def _values(value: Any) -> Iterator[ValueRef]:
-    """Yield every value in nested arguments, in order."""
-    if isinstance(value, ValueRef):
-        yield value
-    elif isinstance(value, Mapping):
-        for one in value.values():
-            yield from _values(one)
-    elif isinstance(value, list | tuple):
-        for one in value:
-            yield from _values(one)

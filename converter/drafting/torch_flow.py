@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from converter.drafting.flow import Flow, input_name
+from converter.graph.nested import found_in
 from converter.live.torch_module import TorchModuleCheckpoint
 from converter.tensors.dtype import Array
 from converter.validation.running import evaluating, flatten_outputs
@@ -267,14 +268,15 @@ class _Recorder:
 
     def listening(self) -> Any:
         """Return a context in which functions are noted."""
+        from torch import Tensor
         from torch.overrides import TorchFunctionMode
 
         def called(_: Any, func: Any, __: Any, args: Any = (), kwargs: Any = None) -> Any:
             result = func(*args, **(kwargs or {}))
             # x[...] = y gives nothing and changes x.
-            made = list(_tensors(args[:1] if result is None else result))
+            made = list(found_in(args[:1] if result is None else result, Tensor))
             if made and not func.__name__.endswith("_like"):  # which takes no more than a shape
-                self._note([self.of(one) for one in _tensors((args, kwargs or {}))], made)
+                self._note([self.of(one) for one in found_in((args, kwargs or {}), Tensor)], made)
             return result
 
         return type("Listening", (TorchFunctionMode,), {"__torch_function__": called})()
@@ -289,16 +291,3 @@ class _Recorder:
             for one in made:
                 if id(one) not in self.names:
                     self.tag(one, _Tag(tensors, sources))
-
-
-def _tensors(value: Any) -> Iterator[Any]:
-    import torch
-
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for one in value.values():
-            yield from _tensors(one)
-    elif isinstance(value, list | tuple):
-        for one in value:
-            yield from _tensors(one)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from converter.algebra.base import Law
 from converter.errors import UsageError
-from converter.execution.completed import CompletedCheckpoint
 from converter.execution.conversion import Conversion
+from converter.execution.joined import CompletedCheckpoint
 from converter.formats.base import Checkpoint
 from converter.formats.model_config import read_model_type, read_sizes
 from converter.formats.numpy_positions import is_nameless

@@ -45,7 +45,6 @@ class Sender:
         self._layers = layers
         self._folder = folder
         self._tensors: dict[int, tuple[int, Any]] = {}
-        self._known: dict[int, Any] = {}
 
     def header(self) -> dict[str, Any]:
         """Return what JSON can say of the trace."""
