@@ -69,29 +69,38 @@ def convert(
         with api.open(
             source, select=select, architecture=architecture, norms=norms, dequantize=dequantize
         ) as checkpoint:
-            found = settled(checkpoint, mapping, like, {"keras": keras, "torch": torch}, json=json)
-            planning["mapping"], more["like"] = found
             if layout is not None:
-                more |= {"set": sizes, "norms": norms, "format": target_format, "sidecar": sidecar}
+                more |= {"keras": keras, "torch": torch, "set": sizes, "norms": norms}
+                more |= {"format": target_format, "sidecar": sidecar}
                 plan, written = save_layout(
                     checkpoint, target, layout.value, more, planning | writing
                 )
             else:
                 planning |= more | {"norms": norms, "sizes": parse_axis_sizes(sizes or [])}
                 writing |= {"format": target_format, "sidecar": sidecar}
-                plan, written = _save(checkpoint, target, planning, writing)
+                models = {"keras": keras, "torch": torch}
+                plan, written = _save(checkpoint, target, planning, writing, models, json=json)
             show(describe(source, target, plan, written), json=json)
 
 
 def _save(
-    checkpoint: Checkpoint, target: Path, planning: dict[str, Any], writing: dict[str, Any]
+    checkpoint: Checkpoint,
+    target: Path,
+    planning: dict[str, Any],
+    writing: dict[str, Any],
+    models: dict[str, str | None],
+    *,
+    json: bool,
 ) -> tuple[Plan, Written]:
-    """Plan and write one file, with a bar."""
+    """Plan and write one file, with a bar; a mapping that is to be drafted is proved first."""
     from converter import api
     from converter.cli.memory import return_what_is_freed
     from converter.cli.progress import Bar
 
     return_what_is_freed()
+    planning["mapping"], planning["like"] = settled(
+        checkpoint, planning["mapping"], planning["like"], models, json=json
+    )
     given = planning["to"]
     family = given.value if given is not None else None
     planning["to"] = family or api.default_family(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from converter.cli.automatic import AUTO
 from converter.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,12 +32,16 @@ def save_layout(
         options: Arguments of ``save_folder``.
 
     Raises:
-        UsageError: If one of the others was given.
+        UsageError: If one of the others was given, or the mapping is to be drafted.
     """
     given = [name for name, value in others.items() if value]
     if given:
         raise UsageError(
             f"cannot use --{given[0]} with --layout: the layout says what the folder holds"
+        )
+    if options["mapping"] == AUTO:
+        raise UsageError(
+            "cannot use --mapping auto with --layout: a draft does not translate configurations"
         )
     from converter.cli.memory import return_what_is_freed
     from converter.cli.progress import Bar

@@ -80,7 +80,7 @@ def preset_contents(
     floating = get_dtype(dtype).name if dtype is not None else float_dtype(checkpoint.manifest)
     # A name of its own: Keras counts those of a process.
     arguments = {**translated.entries, "dtype": floating, "name": snake_case(table.keras_class)}
-    model = build(table.keras, arguments, family="keras", meta=True)
+    model = build(table.keras, arguments, family="keras", meta=True, or_plainly=False)
     conversion = api.plan(
         checkpoint, like=api.open(model), mapping=found, dtype=dtype, require=require
     )

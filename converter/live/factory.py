@@ -46,6 +46,7 @@ def build(
     *,
     family: Family | None = None,
     meta: bool = False,
+    or_plainly: bool = True,
     any_kind: bool = False,
 ) -> Any:
     """Build a Keras model or a PyTorch module.
@@ -58,6 +59,8 @@ def build(
         family: What the result must be; ``None`` allows both.
         meta: Whether values are not needed: the model is built on the ``meta`` device. Keras on
             another backend than torch, and models that cannot be built there, are built plainly.
+        or_plainly: Whether what cannot be built there is built plainly, which takes the memory of
+            every value. Not where a foreign file says how large the model is.
         any_kind: Whether the result may be anything: a part of a model, or a configuration.
 
     Raises:
@@ -71,7 +74,7 @@ def build(
         # Before any import of keras, which fixes the backend.
         require("keras", why=f"cannot build '{text}'", extra="keras")
     with _importable(place):
-        model = _call(text, find(text), dict(arguments or {}), meta=meta)
+        model = _call(text, find(text), dict(arguments or {}), meta=meta, plain=or_plainly)
     if not any_kind:
         _check_family(model, text, family)
     return model
@@ -145,18 +148,19 @@ def _find(module: ModuleType, text: str, name: str) -> Any:
     return found
 
 
-def _call(text: str, found: Any, arguments: dict[str, Any], *, meta: bool) -> Any:
+def _call(text: str, found: Any, arguments: dict[str, Any], *, meta: bool, plain: bool) -> Any:
     if is_keras_layer(found) or (is_torch_module(found) and not arguments):
         return found
     if not callable(found):
         raise UsageError(f"cannot build '{text}': it is a {type(found).__name__}, not a function")
     arguments = _without_pretrained(found, arguments)
-    if meta:
+    if meta and plain:
         # Reading a value is what a build on the meta device cannot do; a plain build can.
         with contextlib.suppress(Exception), _on_meta():
             return found(**arguments)
     try:
-        return found(**arguments)
+        with contextlib.nullcontext() if plain else _on_meta():
+            return found(**arguments)
     except ConverterError:
         raise
     except Exception as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.signals import heard
 
 SIZE = 600_000_000  # bytes, so that writing takes long enough to be interrupted
 
@@ -52,14 +53,13 @@ def test_an_interrupted_conversion_leaves_the_old_target(
 ):
     target = tmp_path / "out.npz"
     target.write_bytes(b"the old one")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "converter", "convert", large, target, "--force", "--to", "torch"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Tests that a shell started in the background hand an ignored SIGINT on.
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # noqa: PLW1509  # no threads here
-    )
+    with heard(number):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "converter", "convert", large, target, "--force", "--to=torch"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
     deadline = time.monotonic() + 30
     while not any(tmp_path.glob(".weightferry-*")) and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()

@@ -103,6 +103,11 @@ def test_shards_and_force_leave_no_older_file(converter, toy, tmp_path):
         ),
         ((*COMMAND, "--to", "torch"), "cannot use --to with --layout: the layout says what"),
         ((*COMMAND, "--like", "toy.keras"), "cannot use --like with --layout"),
+        ((*COMMAND, "--torch", "net.py:Net"), "cannot use --torch with --layout"),
+        (
+            (*COMMAND[:5], "--mapping", "auto"),
+            "cannot use --mapping auto with --layout: a draft does not translate configurations",
+        ),
         (
             (*COMMAND[:4], "keras_hub"),
             "cannot write a Keras preset from 'toy.keras': it is a Keras checkpoint",

@@ -48,6 +48,12 @@ def number():
 
 
 ready = Net(5)
+
+
+def looks_at_values():
+    net = Net(5)
+    net.head.bias.tolist()
+    return net
 """
 
 
@@ -74,6 +80,15 @@ def test_keras_applications_on_the_meta_device() -> None:
     assert dict(checkpoint.structure.store) == dict(plain.structure.store)
     with pytest.raises(CheckpointError, match="the model is on the 'meta' device"):
         checkpoint.read("conv1/kernel")
+
+
+def test_what_the_meta_device_cannot_do_is_built_plainly_where_that_is_allowed(net: str) -> None:
+    """Where a foreign file says the sizes, memory for its values must not be taken."""
+    text = f"{net}:looks_at_values"
+    assert build(text, family="torch", meta=True).head.bias.device.type == "cpu"
+    with pytest.raises(UsageError) as error:
+        build(text, family="torch", meta=True, or_plainly=False)
+    assert error.value.summary.startswith(f"cannot build '{text}': building it raised ")
 
 
 def test_meta_build_takes_no_memory() -> None:

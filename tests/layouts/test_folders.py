@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 
 import oracles
 import pytest
@@ -105,6 +106,18 @@ def test_a_folder_that_transformers_saved_becomes_a_preset_as_keras_hubs_own(nam
     differing = {key for key in configs[0] if configs[0][key] != configs[1][key]} - {"name"}
     assert differing <= {OTHERWISE.get(name)}
     assert _bits(ours) == _bits(theirs)
+
+
+@pytest.mark.parametrize("key", ["hidden_size", "intermediate_size", "vocab_size"])
+def test_a_configuration_of_absurd_sizes_costs_an_error_and_no_memory(key, tmp_path):
+    build_source(_case("llama3").torch, family="torch").save_pretrained(tmp_path / "hf")
+    path = tmp_path / "hf/config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: 2**45}))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(converter.ConverterError):
+        save_folder(tmp_path / "hf", tmp_path / "preset", layout="keras_hub")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 << 10  # KiB
+    assert not (tmp_path / "preset").exists()
 
 
 def test_bfloat16_stays_and_shards_are_opened(tmp_path):

@@ -12,6 +12,7 @@ import migrate_folder
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from support.signals import heard
 from support.tensor_files import SHARED
 
 ROOT = Path(__file__).parents[2]
@@ -182,14 +183,11 @@ def test_stopped_in_the_middle_it_does_only_the_rest(run, tmp_path, number):
         save_file(state(seed), tmp_path / "models" / f"{seed}.safetensors")
     arguments = ("models", "--out", "out", "--workers", "1", "--suffix", ".npz")
     report = tmp_path / "out" / "report.json"
-    with subprocess.Popen(
-        command(*arguments),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Tests that a shell started in the background hand an ignored SIGINT on.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  # no threads
-    ) as process:
+    with heard(signal.SIGINT):
+        process = subprocess.Popen(
+            command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+    with process:
         until_done(1, process, report)
         process.send_signal(number)
         _, said = process.communicate(timeout=60)

@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from support.signals import heard
 
 from converter.errors import TargetExistsError, WriteError
 from converter.execution import placing
@@ -355,13 +356,12 @@ SLEEPER = (
 def test_signals_leave_the_old_file_and_nothing_else(tmp_path, number, code):
     target = tmp_path / "old.bin"
     target.write_text("old")
-    run = subprocess.Popen(
-        [sys.executable, "-c", SLEEPER, str(target)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        # Tests that were started by nohup hand an ignored SIGHUP on to what they start.
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # noqa: PLW1509  # no threads here
-    )
+    with heard(number):
+        run = subprocess.Popen(
+            [sys.executable, "-c", SLEEPER, str(target)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
     assert run.stdout.readline() == b"ready\n"
     run.send_signal(number)
     run.communicate()
