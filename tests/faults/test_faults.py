@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 from support.bench import FAULTS
 from support.fault_pairs import Pair, build
 from support.fault_table import RESULTS, FaultRow, add, fault_row, parse, stable
@@ -60,6 +61,21 @@ def test_an_activation_in_place_does_not_change_what_is_compared() -> None:
     pair.module.put("tanh", lambda x: x.tanh_())
     weight = pair.module.square.weight
     weight.data = weight.data.T.contiguous()
+    (found,) = findings(pair)
+    assert (found.layer, found.cause) == ("square", "square_transpose")
+
+
+def test_a_module_that_changes_its_input_in_place_is_tried_on_what_it_was_given() -> None:
+    class Spoiling(torch.nn.Linear):
+        def forward(self, value: torch.Tensor) -> torch.Tensor:
+            made = super().forward(value)
+            value.zero_()
+            return made
+
+    pair = build("image")
+    square = pair.module.square
+    square.weight.data = square.weight.data.T.contiguous()
+    square.__class__ = Spoiling
     (found,) = findings(pair)
     assert (found.layer, found.cause) == ("square", "square_transpose")
 
