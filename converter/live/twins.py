@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -81,6 +81,28 @@ def masked_lm_everywhere(factory: str, **arguments: Any) -> Any:
         hidden = hidden["sequence_output"]
     positions = keras.ops.cumsum(keras.ops.ones_like(inputs["token_ids"]), axis=1) - 1
     return keras.Model(inputs, task.masked_lm_head(hidden, positions))
+
+
+def with_biases(factory: str, names: Sequence[str], **arguments: Any) -> Any:
+    """Build a PyTorch module some of whose layers add a bias that they usually lack.
+
+    Args:
+        factory: What builds the module.
+        names: How the names of those layers end, such as ``downsample.conv``.
+        arguments: Of the factory.
+
+    Raises:
+        UsageError: If no layer has such a name, or if it has no weight.
+    """
+    torch = require("torch", why=f"cannot build '{factory}'", extra="torch")
+    module = build(factory, arguments, family="torch")
+    for name in names:
+        found = [part for path, part in module.named_modules() if f".{path}".endswith(f".{name}")]
+        if not found or any(getattr(part, "weight", None) is None for part in found):
+            raise UsageError(f"cannot build '{factory}': it has no layer '{name}' to add a bias to")
+        for part in found:
+            part.bias = torch.nn.Parameter(torch.zeros(part.weight.shape[0]))
+    return module
 
 
 def with_arguments(factory: str, calls: Mapping[str, Mapping[str, Any]], **arguments: Any) -> Any:

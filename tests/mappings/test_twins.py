@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import oracles
 import pytest
 
-from converter.errors import UsageError
+import converter
+from converter.errors import OperationError, UsageError
 from converter.live.factory import build
-from converter.live.twins import transformers_model, with_arguments
+from converter.live.twins import transformers_model, with_arguments, with_biases
 
 pytestmark = [pytest.mark.frameworks, pytest.mark.oracles]
 
@@ -46,3 +48,58 @@ def test_a_function_that_is_not_called():
         with_arguments("timm.models:inception_v3", {"avg_pool3d": {}})
     text = "cannot change 'timm.models:inception_v3': it calls no function 'avg_pool3d'"
     assert caught.value.summary == text
+
+
+def test_layers_get_a_bias():
+    import torch
+
+    oracles.timm()
+    factory = "timm.models:resnetv2_50"
+    plain = build(factory, {"num_classes": 5})
+    biased = with_biases(factory, ["stem.conv", "conv3"], num_classes=5)
+    more = set(biased.state_dict()) - set(plain.state_dict())
+    assert len(more) == 1 + 16
+    assert {name.rpartition("blocks.")[2].lstrip("012345.") for name in more} == {
+        "stem.conv.bias",
+        "conv3.bias",
+    }
+    biased.load_state_dict(plain.state_dict(), strict=False)
+    images = torch.ones(3, 3, 43, 65)
+    with torch.no_grad():
+        assert torch.equal(plain.eval()(images), biased.eval()(images))
+        biased.stem.conv.bias.fill_(0.5)
+        assert not torch.allclose(plain(images), biased(images))
+
+
+@pytest.mark.parametrize("name", ["conv9", "onv3", "norm1.drop"])
+def test_a_layer_that_is_not_there_gets_no_bias(name):
+    oracles.timm()
+    with pytest.raises(UsageError) as caught:
+        with_biases("timm.models:resnetv2_50", [name])
+    text = f"cannot build 'timm.models:resnetv2_50': it has no layer '{name}' to add a bias to"
+    assert caught.value.summary == text
+
+
+def test_biases_that_pytorch_lacks_are_zero_or_an_error():
+    """ResNetV2: the biases of Keras enter the sum, where no BatchNorm can take them in."""
+    import keras
+
+    oracles.timm()
+    model = keras.applications.ResNet50V2(weights=None, input_shape=(64, 75, 3), classes=5)
+    module = build("timm.models:resnetv2_50", {"num_classes": 5})
+    state = converter.plan(model, like=module, mapping="resnet_v2").state_dict()
+    module.load_state_dict(state, strict=False)
+    weights = converter.plan(module, like=model, mapping="resnet_v2").get_weights()
+    assert all(np.array_equal(*pair) for pair in zip(weights, model.get_weights(), strict=True))
+    model.get_layer("conv3_block2_3_conv").bias.assign(np.full(512, 0.25, "float32"))
+    with pytest.raises(OperationError) as caught:
+        converter.plan(model, like=module, mapping="resnet_v2").state_dict()
+    assert str(caught.value) == (
+        "cannot leave out a tensor that must be 0 everywhere: 512 of 512 values differ\n"
+        "  first     index (0,)\n"
+        "  expected  0\n"
+        "  found     0.25\n"
+        "  tensor    'conv3_block2_3_conv/bias'\n"
+        '  rule      rules[5] ["conv2d_bias_or_zero", "conv{s}_block{b}_3_conv", '
+        '"stages.{s-2}.blocks.{b-1}.conv3"]'
+    )
