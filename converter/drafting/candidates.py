@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from converter.drafting.units import Place, Unit
 from converter.errors import OperationError
 from converter.mapping.notes import is_entry
-from converter.mapping.rules import Kind, Slot
+from converter.mapping.rules import Kind
+from converter.mapping.slots import COMPUTED, Slot
 from converter.planning.binding import bind_slot
 from converter.tensors.spec import TensorSpec
 
 # Operations for which one side may lack the tensor while the other has it.
-_ONE_SIDED = frozenset({"constant", "derived"})
+_ONE_SIDED = COMPUTED | {"constant", "derived"}
 
 _Form = tuple[tuple[str, tuple[int, ...]], ...]
 

@@ -349,7 +349,7 @@ class _Composer:
         for pair in self._assignment.pairs:
             one = pair.candidate
             for slot in one.kind.slots:
-                if slot.operation == "derived":
+                if slot.operation == "derived" or slot.is_computed:
                     found |= {
                         one.place.tensors[name].name
                         for name in slot.torch

@@ -14,10 +14,11 @@ from converter.errors import UsageError
 from converter.execution.conversion import Conversion
 from converter.execution.joined import CompletedCheckpoint
 from converter.formats.base import Checkpoint
-from converter.formats.model_config import read_model_type, read_sizes
+from converter.formats.model_config import read_model_type
 from converter.formats.numpy_positions import is_nameless
 from converter.formats.renamed import RenamedCheckpoint
 from converter.formats.torch_norms import MaterialisedNorms, with_norms
+from converter.live.configuration import known_sizes
 from converter.mapping.rules import Mapping
 from converter.planning.computed import mark_computed
 from converter.planning.copy import make_copy_plan
@@ -77,6 +78,8 @@ def decide(checkpoint: Checkpoint, like: Checkpoint | None, wanted: Wanted) -> C
             "line: --architecture)",
         )
     notes: tuple[str, ...] = ()
+    live = known_sizes(like) if like is not None and like.path is None else {}
+    wanted = replace(wanted, sizes={**live, **known_sizes(checkpoint), **wanted.sizes})
     computed = checkpoint.computed if isinstance(checkpoint, MaterialisedNorms) else {}
     if wanted.prefix is not None:
         checkpoint = renamed = RenamedCheckpoint(checkpoint, wanted.prefix)
@@ -113,7 +116,7 @@ def _planned(read: Side, written: Side, wanted: Wanted, path: Path | None) -> Pl
         written,
         mapping=wanted.mapping,
         folders=wanted.folders,
-        sizes={**read_sizes(path), **wanted.sizes},
+        sizes=wanted.sizes,
         dtype=wanted.dtype,
         require=wanted.require,
         only=wanted.only,

@@ -1,6 +1,6 @@
 """What a Hugging Face checkpoint tells in the ``config.json`` beside it: sizes, and its family.
 
-Sizes are numbers by key (``num_attention_heads``); a mapping says which key is which size.
+Sizes are whole numbers by key (``num_attention_heads``); a mapping says which key is which size.
 
 Source:
     transformers 5.x, ``PretrainedConfig.to_json_file``: one JSON object beside the weights.
@@ -8,6 +8,7 @@ Source:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from converter.formats.strict_json import strict_json
 
 _NAME = "config.json"
 _MAX_BYTES = 64 * 2**20
+_LARGEST = 2.0**53  # up to here a float is the whole number that was written
 
 
 def read_sizes(path: Path | None) -> dict[str, int]:
@@ -27,7 +29,32 @@ def read_sizes(path: Path | None) -> dict[str, int]:
     Raises:
         CorruptFileError: If the file is no JSON.
     """
-    return {key: value for key, value in _read(path).items() if type(value) is int}
+    return sizes_in(_read(path))
+
+
+def sizes_in(config: Mapping[str, Any]) -> dict[str, int]:
+    """Return the whole numbers of a configuration, by key; of one inside it, behind a dot.
+
+    Examples:
+        >>> sizes_in({"num_heads": 3, "eps": 1e-5, "rope_parameters": {"rope_theta": 5000000.0}})
+        {'num_heads': 3, 'rope_parameters.rope_theta': 5000000}
+    """
+    found = {}
+    for key, value in config.items():
+        below = value if isinstance(value, Mapping) else {}
+        inside = {f"{key}.{name}": one for name, one in below.items()}
+        for name, one in {key: value, **inside}.items():
+            size = _whole(one)
+            if size is not None:
+                found[str(name)] = size
+    return found
+
+
+def _whole(value: object) -> int | None:
+    """Return a whole number; the base of a rotary embedding is written as ``10000.0``."""
+    if type(value) is float and value.is_integer() and abs(value) < _LARGEST:
+        return int(value)
+    return value if type(value) is int else None
 
 
 def read_model_type(path: Path | None) -> str | None:

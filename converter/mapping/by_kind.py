@@ -16,7 +16,8 @@ from converter.errors import MappingError, Problem
 from converter.mapping.catalogue import Catalogue
 from converter.mapping.features import FeatureOrder, Unknown
 from converter.mapping.naming import module_name
-from converter.mapping.rules import Kind, Pairing, Rule, Slot
+from converter.mapping.rules import Kind, Pairing, Rule
+from converter.mapping.slots import Slot
 from converter.tensors.manifest import Manifest
 from converter.tensors.spec import LayerSpec
 

@@ -21,7 +21,8 @@ from converter.mapping.kind_entries import Entry
 from converter.mapping.notes import is_entry
 from converter.mapping.places import catalogue_path
 from converter.mapping.quantized import refuse_quantized
-from converter.mapping.rules import Kind, Slot
+from converter.mapping.rules import Kind
+from converter.mapping.slots import Slot
 from converter.mapping.sub_layers import Part, sub_layers
 from converter.mapping.variables import layer_names, variables_by_name, variables_in_store
 from converter.tensors.spec import LayerSpec

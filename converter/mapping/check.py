@@ -19,8 +19,9 @@ from converter.mapping.catalogue import Catalogue, load_catalogue
 from converter.mapping.claims import join
 from converter.mapping.proofs import find_unproved
 from converter.mapping.rule_index import SEPARATORS, ReadRule, RuleIndex, owners
-from converter.mapping.rules import BESIDE, Kind, Mapping, Rule
+from converter.mapping.rules import Kind, Mapping, Rule
 from converter.mapping.schema import near
+from converter.mapping.slots import BESIDE
 from converter.mapping.template import Bindings, Side, Template
 
 _NUMBERS = (0, 1, 2, 3, 4, 7, 12)
@@ -82,10 +83,11 @@ _PLACES = {"keras": "Keras", "torch": "PyTorch"}
 def _check_sizes(rule: Rule, kind: Kind) -> Iterator[Problem]:
     axes: set[str] = set()
     for slot in kind.slots:
-        if slot.pattern is None:
+        axes |= {slot.value} if isinstance(slot.value, str) else set()
+        if slot.full_pattern is None:
             continue
         try:
-            pattern = Pattern.parse(slot.pattern, slot.pattern_sources, slot.pattern_targets)
+            pattern = Pattern.parse(slot.full_pattern, slot.pattern_sources, slot.pattern_targets)
             axes |= {*pattern.axes, *slot.uneven_sizes} - {slot.uneven_axis}
         except OperationError as error:
             yield Problem("invalid", str(rule), f"kind '{kind.name}': {error.summary}")

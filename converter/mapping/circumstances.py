@@ -6,7 +6,8 @@ from collections.abc import Collection
 from collections.abc import Mapping as Dict
 
 from converter.errors import Problem
-from converter.mapping.rules import Condition, Mapping, Rule, Scalar
+from converter.mapping.rules import Condition, Mapping, Rule
+from converter.mapping.slots import Scalar
 from converter.mapping.template import Side, Template
 from converter.tensors.manifest import Manifest
 

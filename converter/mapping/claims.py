@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from converter.mapping.rules import Kind, Pairing
+from converter.mapping.slots import COMPUTED
 from converter.tensors.manifest import Family, Manifest
 from converter.tensors.spec import LayerSpec
 
@@ -20,7 +21,7 @@ _CACHE_SIZE = 4
 _indexes: list[tuple[Manifest, dict[str, LayerSpec]]] = []
 
 # Operations for which one side may lack the tensor while the other has it.
-_MAY_LACK = frozenset({"constant", "derived"})
+_MAY_LACK = COMPUTED | {"constant", "derived"}
 
 
 def claimed(

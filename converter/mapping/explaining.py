@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from converter.mapping.rules import BESIDE, Kind, Rule, Slot
+from converter.mapping.rules import Kind, Rule
 from converter.mapping.rules import Mapping as ArchitectureMapping
+from converter.mapping.slots import BESIDE, Slot
 from converter.mapping.template import Bindings, Side, Template
 
 

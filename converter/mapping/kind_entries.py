@@ -13,15 +13,18 @@ from converter.algebra.pattern import Pattern
 from converter.errors import OperationError, Problem
 from converter.mapping.keras_classes import KerasClass
 from converter.mapping.notes import Note
-from converter.mapping.rules import Kind, Scalar, Slot
+from converter.mapping.rules import Kind
+from converter.mapping.slots import COMPUTED, Scalar, Slot
 
 OPERATIONS = (
     *("sum", "difference", "constant", "derived"),
     *("offset", "scale", "rows", "shared_row", "stack", "join_rows"),
+    *("copies", "count", "frequencies"),
 )
-_WITHOUT_VALUE = frozenset({"sum", "difference", "stack", "join_rows"})
-_ONE_SIDED = frozenset({"derived"})
-_JOINING = frozenset({"sum", "difference", "shared_row"})
+_WITHOUT_VALUE = frozenset({"sum", "difference", "stack", "join_rows", "copies", "count"})
+_NAMED_VALUE = frozenset({"frequencies"})
+_ONE_SIDED = COMPUTED | {"derived"}
+_JOINING = frozenset({"sum", "difference", "shared_row", "copies"})
 
 SlotsFrom = Literal["", "equation", "tensors"]
 
@@ -186,11 +189,14 @@ def _slot(row: list[str], problems: list[str]) -> Slot | None:
     verb, value = _operation(operation, row, problems)
     if not any(sides) or (not all(sides) and verb not in _ONE_SIDED):
         problems.append(f"slot {row}: one side is empty, and the operation is not 'derived'")
+    if verb in COMPUTED and (all(sides) or len(sides[0]) + len(sides[1]) != 1):
+        problems.append(f"slot {row}: '{verb}' makes one tensor of one side")
     if not all(sides) and not why:
         problems.append(f"slot {row}: a tensor of one side needs the reason why")
     slot = Slot(sides[0], sides[1], pattern or None, verb, value, optional, why or None)
-    if pattern:
-        problems += _pattern_problems(pattern, slot.pattern_sources, slot.pattern_targets)
+    if slot.full_pattern:
+        pair = (slot.pattern_sources, slot.pattern_targets)
+        problems += _pattern_problems(slot.full_pattern, *pair)
     elif all(sides) and len(sides[0]) != len(sides[1]) and verb not in _JOINING:
         problems.append(f"slot {row}: needs a pattern or an operation to join tensors")
     return slot
@@ -215,6 +221,10 @@ def _operation(text: str, row: list[str], problems: list[str]) -> tuple[str | No
         if number:
             problems.append(f"slot {row}: '{verb}' has no value")
         return verb, None
+    if verb in _NAMED_VALUE:
+        if not number.isidentifier():
+            problems.append(f"slot {row}: '{verb}' needs the name of a size, not '{number}'")
+        return verb, number
     try:
         return verb, float(number) if "." in number else int(number)
     except ValueError:

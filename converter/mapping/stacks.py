@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from converter.mapping.claims import join
-from converter.mapping.rules import Kind, Slot
+from converter.mapping.rules import Kind
+from converter.mapping.slots import Slot
 from converter.tensors.manifest import Manifest
 
 _MARK = "{x}"

@@ -7,9 +7,12 @@ not depend on shapes that are seen only on the way there.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from converter.algebra.base import Operation
 from converter.algebra.chain import chain
+from converter.algebra.computed import Computed, Count, Frequencies
+from converter.algebra.copies import TakeOne
 from converter.algebra.joins import PadRows, SignedSum, SplitSum, Unstack
 from converter.algebra.pattern import Pattern
 from converter.algebra.rearrange import Rearrange, identity
@@ -17,7 +20,7 @@ from converter.algebra.row_parts import JoinRows
 from converter.algebra.shared_rows import ShareRow
 from converter.algebra.values import Constant, Derive, Discard, Expect, Offset, Scale
 from converter.errors import OperationError, UndeterminedError, shape_text
-from converter.mapping.rules import Scalar, Slot
+from converter.mapping.slots import Scalar, Slot
 from converter.tensors.dtype import DType, Shape, get_dtype
 from converter.tensors.spec import TensorSpec
 
@@ -51,10 +54,9 @@ def bind_slot(
     """
     if slot.pattern is not None:
         _refuse_quantized(keras or ())
-    if slot.operation == "derived":
-        return _derived(slot, keras, torch)
-    if slot.operation == "constant" and not all(side is None or side for side in (keras, torch)):
-        return _constant(slot, keras, torch)
+    one_sided = _one_sided(slot, keras, torch, sizes)
+    if one_sided is not None:
+        return one_sided
     keras_shapes, torch_shapes = _shapes(keras), _shapes(torch)
     if slot.operation in {None, "constant"}:
         return _moved(slot, len(slot.torch), keras_shapes, torch_shapes, sizes)
@@ -82,6 +84,20 @@ def _stacked(
     count = len(slot.torch)
     inner = [(count, *torch[0])] if torch else None
     return chain(_moved(slot, 1, keras, inner, sizes), Unstack(count))
+
+
+def _copied(
+    slot: Slot,
+    keras: Sequence[Shape] | None,
+    torch: Sequence[Shape] | None,
+    sizes: Mapping[str, int],
+) -> Operation:
+    """Return the operation where Keras keeps one tensor several times."""
+    count = len(slot.keras)
+    if keras is not None:
+        keras = TakeOne(count).infer(keras)
+    single = replace(slot, keras=slot.keras[:1])
+    return chain(TakeOne(count), _moved(single, 1, keras, torch, sizes))
 
 
 _ROWS: Mapping[str, Callable[[int], Operation]] = {"rows": PadRows, "shared_row": ShareRow}
@@ -184,6 +200,7 @@ _JOINS: Mapping[str, Callable[..., Operation]] = {
     "difference": _summed,
     "stack": _stacked,
     "join_rows": _joined,
+    "copies": _copied,
 }
 
 
@@ -194,6 +211,24 @@ def _without_rows(shapes: Sequence[Shape] | None, count: int) -> list[Shape] | N
     if not shape or shape[0] < count:
         raise OperationError(f"the PyTorch tensor {shape_text(shape)} lacks {count} rows in front")
     return [(shape[0] - count, *shape[1:])]
+
+
+def _one_sided(
+    slot: Slot,
+    keras: Sequence[TensorSpec] | None,
+    torch: Sequence[TensorSpec] | None,
+    sizes: Mapping[str, int],
+) -> Operation | None:
+    """Return the operation of a slot whose tensor one side lacks, or ``None`` for any other."""
+    if slot.is_computed:
+        own = keras if slot.keras else torch
+        made = computed(slot, own[0] if own else None, sizes)
+        return made.inverse() if slot.keras else made
+    if slot.operation == "derived":
+        return _derived(slot, keras, torch)
+    if slot.operation == "constant" and not all(side is None or side for side in (keras, torch)):
+        return _constant(slot, keras, torch)
+    return None
 
 
 def _derived(
@@ -218,6 +253,41 @@ def _constant(
     if not torch:
         raise OperationError("nothing determines the shape of a tensor that the source lacks")
     return Constant(value, torch[0].shape, torch[0].dtype)
+
+
+def computed(slot: Slot, spec: TensorSpec | None, sizes: Mapping[str, int]) -> Computed:
+    """Return how the tensor of a slot is computed that one side does not have.
+
+    Args:
+        slot: The slot, of an operation that computes.
+        spec: The spec of the tensor, or ``None`` where its side is not known yet.
+        sizes: Sizes of the pattern's axes, and of what the operation takes.
+
+    Raises:
+        OperationError: If the shape does not fit the pattern and the sizes, or nothing determines
+            it.
+    """
+    shape, default = _computed_shape(slot, spec, sizes), _COMPUTED_DTYPES[slot.operation or ""]
+    dtype = get_dtype(default) if spec is None else spec.dtype
+    if slot.operation == "count":
+        return Count(shape, dtype)
+    base = sizes.get(str(slot.value))
+    if base is None:
+        raise UndeterminedError(f"nothing determines '{slot.value}'")
+    return Frequencies(base, shape, dtype)
+
+
+_COMPUTED_DTYPES = {"count": "int64", "frequencies": "float32"}
+
+
+def _computed_shape(slot: Slot, spec: TensorSpec | None, sizes: Mapping[str, int]) -> Shape:
+    if slot.full_pattern is None:
+        if spec is None:
+            raise UndeterminedError("nothing determines the shape of a tensor that is computed")
+        return spec.shape
+    pattern = Pattern.parse(slot.full_pattern)
+    found = pattern.unify(None if spec is None else [spec.shape], None, sizes)
+    return pattern.source_shapes(found)[0]
 
 
 def _like(specs: Sequence[TensorSpec] | None, value: Scalar) -> tuple[Shape, DType]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from converter.mapping.claims import claimed, join
 from converter.mapping.rules import Pairing
+from converter.tensors.dtype import Shape
 from converter.tensors.manifest import Family, Manifest
 from converter.tensors.spec import TensorSpec
 
@@ -30,6 +31,11 @@ class SlotTensors:
     specs: tuple[TensorSpec, ...] | None
     absent: tuple[str, ...]
     is_open: bool
+
+    @property
+    def shapes(self) -> list[Shape] | None:
+        """Their shapes, or ``None`` where they are not known."""
+        return None if self.specs is None else [spec.shape for spec in self.specs]
 
     @property
     def is_present(self) -> bool:

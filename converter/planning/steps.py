@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from converter.algebra.base import Operation
 from converter.algebra.chain import chain
+from converter.algebra.pattern import Pattern
 from converter.algebra.values import Cast, Constant, Derive, Expect
 from converter.errors import OperationError, Problem, UndeterminedError, shape_text
-from converter.mapping.rules import Pairing, Scalar, Slot
-from converter.planning.binding import bind_slot
+from converter.mapping.rules import Pairing
+from converter.mapping.slots import Scalar, Slot
+from converter.planning.binding import bind_slot, computed
 from converter.planning.plan import Dropped, Step
 from converter.planning.sides import Side, SlotTensors
 from converter.tensors.dtype import DType, Shape, get_dtype
@@ -64,7 +67,9 @@ class StepMaker:
         both = zip(self.source.tensors(pairing), self.target.tensors(pairing), strict=True)
         tensors = tuple(both)
         for position in range(len(tensors)):
-            yield self._outcome_of(pairing, tensors, position)
+            is_computed = pairing.kind.slots[position].is_computed
+            outcome_of = self._computed if is_computed else self._outcome_of
+            yield outcome_of(pairing, tensors, position)
 
     def _outcome_of(self, pairing: Pairing, tensors: Tensors, position: int) -> Outcome:
         slot = pairing.kind.slots[position]
@@ -80,6 +85,38 @@ class StepMaker:
         if source.is_absent or not source.names:
             return self._made_at_target(pairing, tensors, position)
         return Outcome(problems=[_partial(pairing, self.source, source, target)])
+
+    def _computed(self, pairing: Pairing, tensors: Tensors, position: int) -> Outcome:
+        """One side has the tensor and the other computes it: it is recognised there, or made."""
+        slot = pairing.kind.slots[position]
+        source, target = tensors[position]
+        side = source if source.names else target
+        if side.is_absent:
+            return Outcome()
+        spec = side.specs[0] if side.specs else None
+        try:
+            made = computed(slot, spec, self._axes(pairing, tensors))
+        except UndeterminedError as error:
+            if source.names:  # nothing says what it must be
+                return self._without_counterpart(slot, source)
+            return Outcome(problems=[self._misfit(pairing, error, source, target)])
+        except OperationError as error:
+            return Outcome(problems=[self._misfit(pairing, error, source, target)])
+        if source.names:
+            return self._outcome(pairing, (source.names, ()), made.inverse(), [])
+        return self._outcome(pairing, ((), target.names), made, [(made.shape, made.dtype)])
+
+    def _axes(self, pairing: Pairing, tensors: Tensors) -> dict[str, int]:
+        """Return the sizes of axes, with what the shapes of the other slots show of them."""
+        known = dict(pairing.sizes)
+        for slot, (source, target) in zip(pairing.kind.slots, tensors, strict=True):
+            if slot.pattern is None or slot.operation is not None:
+                continue
+            keras, torch = (source, target) if self.to == "torch" else (target, source)
+            pattern = Pattern.parse(slot.pattern, len(slot.keras), len(slot.torch))
+            with contextlib.suppress(OperationError):  # its own outcome tells
+                known |= pattern.unify(keras.shapes, torch.shapes, pairing.sizes)
+        return known
 
     def _transfer(
         self, pairing: Pairing, slot: Slot, source: SlotTensors, target: SlotTensors
@@ -165,9 +202,10 @@ class StepMaker:
     ) -> Problem:
         kind = "undetermined" if isinstance(error, UndeterminedError) else "mismatched"
         names = ", ".join(f"'{name}'" for name in source.names)
-        into = ", ".join(f"'{name}'" for name in target.names)
+        into = ", ".join(f"'{name}'" for name in target.names or source.names)
         shapes = " ".join(shape_text(spec.shape) for spec in source.specs or ())
-        text = f"from {names} {shapes}: {error.summary}"
+        is_pair = source.names and target.names
+        text = f"from {names} {shapes}: {error.summary}" if is_pair else error.summary
         # An axis of one name may have another size elsewhere; the mapping's name for it has not.
         sizes = pairing.rule.sizes.items()
         names_of = dict.fromkeys(str(size) for axis, size in sizes if axis not in pairing.sizes)

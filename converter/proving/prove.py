@@ -27,7 +27,7 @@ from converter.mapping.proofs import MOST_FLOORS, CaseProof
 from converter.mapping.rules import Mapping, ProofCase
 from converter.proving.own_converter import own_weights
 from converter.proving.pretrained import is_of_transformers, open_pretrained, read_saved
-from converter.proving.randomising import randomise_keras
+from converter.proving.randomising import randomise_weights
 from converter.tensors.dtype import Array
 from converter.validation.report import Report
 from converter.validation.requirements import concerned, unmet_requirements
@@ -77,10 +77,10 @@ def prove_case(mapping: Mapping, name: str) -> CaseProof:
     run = _Run(mapping, name, mapping.proofs[name])
     model = build_source(run.case.keras, family="keras")
     module = build_source(run.case.torch, family="torch")
-    randomise_keras(model)
+    given = None if _is_found_by_name(mapping) else mapping
+    randomise_weights(model, module, given)
     if not run.case.deviates:
         _meet_requirements(run, model, module)
-    given = None if _is_found_by_name(mapping) else mapping
     there = api.plan(model, like=module, mapping=given)
     if there.plan.mapping != mapping.name:
         raise run.failed("another mapping is found for its models", found=there.plan.mapping)
@@ -204,7 +204,7 @@ def _derived(model: Any, module: Any, mapping: Mapping | None) -> set[str]:
 def _own(run: _Run, model: Any, module: Any) -> bool:
     """Compare with keras_hub's own converter, bit for bit."""
     other = build_source(run.case.keras, family="keras")
-    randomise_keras(other, seed=1)
+    randomise_weights(other, module, None, seed=1)
     theirs = own_weights(other, module, run.case.own)
     weights = api.plan(module, like=model).get_weights()
     ours: list[Array] = _backbone_weights(model, weights)

@@ -1,15 +1,21 @@
 """Random values for every weight of a model, so that no wrong tensor hides behind a zero or a one.
 
 Biases, norms and the statistics of BatchNorm included: a fresh model has them at 0 and 1, and a
-mapping that forgets one of them would pass unseen.
+mapping that forgets one of them would pass unseen. What a layer computes from its shape and its
+config is no weight: random frequencies of a rotary embedding would make another model.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
+from converter import api
+from converter.algebra.computed import Computed
+from converter.live.keras_model import KerasModelCheckpoint
+from converter.mapping.rules import Mapping
 from converter.tensors.dtype import Array
 
 # Names of scales, which multiply: around one, so that activations keep their size.
@@ -17,7 +23,7 @@ _SCALES = ("gamma", "scale", "layer_scale", "lambda")
 _VARIANCES = ("variance", "stddev")
 
 
-def randomise_keras(model: Any, seed: int = 0) -> None:
+def randomise_keras(model: Any, seed: int = 0, but: Collection[Any] = ()) -> None:
     """Give every floating variable of a Keras model random values, variances positive.
 
     The scale shrinks with the number of inputs, so that activations keep their size through any
@@ -26,11 +32,35 @@ def randomise_keras(model: Any, seed: int = 0) -> None:
     Args:
         model: A built Keras model.
         seed: The same seed gives the same values.
+        but: Variables that keep their values.
     """
     random = np.random.default_rng(seed)
     for variable in model.weights:
-        if "float" in str(variable.dtype):
+        if "float" in str(variable.dtype) and all(variable is not one for one in but):
             variable.assign(_values(str(variable.path), tuple(variable.shape), random))
+
+
+def randomise_weights(model: Any, module: Any, mapping: Mapping | None, seed: int = 0) -> None:
+    """Randomise what are weights of a Keras model, and let it count what it counts.
+
+    Args:
+        model: A built Keras model.
+        module: Its twin.
+        mapping: The mapping between them, or ``None`` for the one that is found.
+        seed: The same seed gives the same values.
+    """
+    conversion = api.plan(module, like=model, mapping=mapping)
+    computed = {
+        name: step.operation
+        for step in conversion.plan.steps
+        for name in step.targets
+        if isinstance(step.operation, Computed)
+    }
+    variables = KerasModelCheckpoint(model).variables() if computed else {}
+    randomise_keras(model, seed, [variables[name] for name in computed])
+    for name, operation in computed.items():
+        if not operation.tolerance:  # new models of some layers have zeros there
+            variables[name].assign(operation.apply(())[0])
 
 
 def _values(path: str, shape: tuple[int, ...], random: np.random.Generator) -> Array:

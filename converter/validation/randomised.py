@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from converter.algebra.computed import Recognise
 from converter.algebra.values import Expect
 from converter.execution.executor import to_arrays
 from converter.formats.base import Checkpoint
@@ -57,7 +58,7 @@ def random_weights(
 
 
 def random_arrays(plan: Plan, source: Checkpoint, *, seed: int) -> dict[str, Array]:
-    """Return a random array for each Keras tensor of a plan; integers as they are."""
+    """Return a random array for each Keras tensor of a plan; what is computed as it is."""
     generator = np.random.default_rng(seed)
     constant = {
         name: float(step.operation.value)
@@ -65,9 +66,15 @@ def random_arrays(plan: Plan, source: Checkpoint, *, seed: int) -> dict[str, Arr
         if isinstance(step.operation, Expect)
         for name in step.sources
     }
+    computed = {
+        name
+        for step in plan.steps
+        if isinstance(step.operation, Recognise)
+        for name in step.sources
+    }
     arrays = {}
     for spec in plan.source:
-        if not spec.dtype.is_floating:
+        if not spec.dtype.is_floating or spec.name in computed:
             arrays[spec.name] = np.array(source.read(spec.name))
         elif spec.name in constant:
             arrays[spec.name] = np.full(spec.shape, constant[spec.name], spec.dtype.numpy)

@@ -73,6 +73,8 @@ def _differs(one: Array, other: Array | None, kept: int | None, limit: float) ->
     if kept is not None:
         if not one.ndim or one.shape[0] != kept + 1:
             return False  # not one row for each sample
-        one, other = one[:kept], other[:kept]
+        # CLIP gives a number for each pair of samples: those of the exchanged one differ.
+        place = tuple(slice(kept) if size == kept + 1 else slice(None) for size in one.shape)
+        one, other = one[place], other[place]
     gap = compare(other, one)
     return bool(gap.mismatched) or gap.relative_l2 > limit

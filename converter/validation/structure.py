@@ -9,7 +9,7 @@ from pathlib import Path
 
 from converter.errors import ConverterError, PlanError, Problem
 from converter.formats.base import Checkpoint
-from converter.formats.model_config import read_sizes
+from converter.live.configuration import known_sizes
 from converter.mapping import library
 from converter.mapping.catalogue import load_catalogue
 from converter.mapping.check import find_problems
@@ -82,7 +82,7 @@ def structure_of(
         target,
         mapping=wanted,
         folders=folders,
-        sizes={**read_sizes(torch.path), **(sizes or {})},
+        sizes={**known_sizes(torch), **(sizes or {})},
     )
     problems = list(find_problems(known, load_catalogue())) if known is not None else []
     problems += _not_injective(request.pairings)

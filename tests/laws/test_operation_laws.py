@@ -15,6 +15,7 @@ import converter.algebra
 from converter.algebra.assembly import Assembled
 from converter.algebra.base import Law, Operation
 from converter.algebra.chain import Chain, chain
+from converter.algebra.computed import Computed
 from converter.algebra.one_sided import LeftOut, Made
 from converter.algebra.values import Elementwise
 from converter.tensors.dtype import get_dtype
@@ -32,7 +33,7 @@ def same(found, expected):
     return all(same_bytes(one, other) for one, other in zip(found, expected, strict=True))
 
 
-SHARED = (Assembled, Elementwise, LeftOut, Made)  # what several operations have in common
+SHARED = (Assembled, Computed, Elementwise, LeftOut, Made)  # what several operations have in common
 
 
 def test_every_class_of_operation_has_cases():

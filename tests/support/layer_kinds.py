@@ -10,7 +10,8 @@ import numpy as np
 
 from converter.algebra.base import Law
 from converter.mapping.catalogue import load_catalogue
-from converter.mapping.rules import Kind, Slot
+from converter.mapping.rules import Kind
+from converter.mapping.slots import Slot
 from converter.planning.binding import bind_slot
 from converter.tensors.dtype import Array, get_dtype
 from converter.tensors.spec import LayerSpec, TensorSpec

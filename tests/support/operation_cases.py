@@ -6,6 +6,8 @@ import numpy as np
 from hypothesis import strategies as st
 from support.pattern_cases import FLOATS, WHOLE, arrays, pattern_cases
 
+from converter.algebra.computed import Count, Frequencies
+from converter.algebra.copies import Copies, TakeOne
 from converter.algebra.initial import Initial
 from converter.algebra.joins import (
     Concat,
@@ -24,6 +26,7 @@ from converter.algebra.rearrange import Rearrange
 from converter.algebra.row_parts import JoinRows
 from converter.algebra.shared_rows import AddRow, ShareRow
 from converter.algebra.values import Cast, Constant, Derive, Discard, Expect, Offset, Scale
+from converter.tensors.dtype import get_dtype
 
 SHAPES = st.lists(st.integers(0, 4), max_size=3).map(tuple)
 SIZES = st.lists(st.integers(0, 3), min_size=1, max_size=4).map(tuple)
@@ -201,6 +204,30 @@ def omissions(draw):
     return make(1, shape, dtype), [np.ones(shape, dtype.numpy)]
 
 
+@st.composite
+def computed(draw):
+    """Return what makes a tensor, or what recognises it and the tensor itself."""
+    if draw(st.booleans()):
+        dtype = get_dtype(draw(st.sampled_from(["int8", "uint16", "int32", "int64"])))
+        made = Count(draw(SHAPES.filter(len)), dtype)
+    else:
+        shape, dtype = (draw(st.integers(0, 40)),), draw(st.sampled_from(MODEST))
+        made = Frequencies(draw(st.integers(1, 10**7)), shape, dtype)
+    return (made, []) if draw(st.booleans()) else (made.inverse(), list(made.apply([])))
+
+
+@st.composite
+def taken(draw):
+    count, array = draw(st.integers(1, 3)), draw(arrays(draw(SHAPES), draw(st.sampled_from(WHOLE))))
+    return TakeOne(count), [array.copy(order="K") for _ in range(count)]
+
+
+@st.composite
+def copied(draw):
+    array = draw(arrays(draw(SHAPES), draw(st.sampled_from(WHOLE))))
+    return Copies(draw(st.integers(1, 3))), [array]
+
+
 CASES = {
     "Rearrange": rearranges(),
     "Concat": concats(),
@@ -220,6 +247,9 @@ CASES = {
     "Scale": scales(),
     "ScaleParts": scaled_parts(),
     "Cast": casts(),
+    "Count, Frequencies, Recognise": computed(),
+    "TakeOne": taken(),
+    "Copies": copied(),
     "Constant, Derive": constants(),
     "Initial, Forget": initials(),
     "Expect, Discard": omissions(),

@@ -8,7 +8,7 @@ import pytest
 from converter.algebra.base import Law
 from converter.algebra.values import Constant, Derive, Discard, Expect
 from converter.errors import OperationError
-from converter.mapping.rules import Slot
+from converter.mapping.slots import Slot
 from converter.planning.binding import bind_slot
 from converter.tensors.dtype import get_dtype
 from converter.tensors.spec import TensorSpec

@@ -9,7 +9,7 @@ from converter.errors import MappingFileError
 from converter.mapping.catalogue import Catalogue, load_catalogue
 from converter.mapping.catalogue_document import parse_catalogue, read_catalogue
 from converter.mapping.naming import snake_case
-from converter.mapping.rules import Slot
+from converter.mapping.slots import Slot
 
 DENSE = """
 schema = 1
@@ -81,6 +81,11 @@ slots = [
   ["", "count", "", "constant 1", "why"],
   ["alone", "", "", "derived 0"],
   ["x", "y", "", "multiply 2"],
+  ["m", "n", "", "count"],
+  ["p q", "", "", "count", "why"],
+  ["r", "", "1 n", "count 3", "why"],
+  ["s", "", "f", "frequencies 3.5", "why"],
+  ["t", "", "f (", "frequencies base", "why"],
   ["only"],
 ]
 parts = [{ kind = "later" }]
@@ -104,7 +109,14 @@ PROBLEMS = [
     "operation is not 'derived'",
     "kinds.wrong: slot ['alone', '', '', 'derived 0']: a tensor of one side needs the reason why",
     "kinds.wrong: slot ['x', 'y', '', 'multiply 2']: no operation 'multiply'; known are sum, "
-    "difference, constant, derived, offset, scale, rows, shared_row, stack, join_rows",
+    "difference, constant, derived, offset, scale, rows, shared_row, stack, join_rows, copies, "
+    "count, frequencies",
+    "kinds.wrong: slot ['m', 'n', '', 'count']: 'count' makes one tensor of one side",
+    "kinds.wrong: slot ['p q', '', '', 'count', 'why']: 'count' makes one tensor of one side",
+    "kinds.wrong: slot ['r', '', '1 n', 'count 3', 'why']: 'count' has no value",
+    "kinds.wrong: slot ['s', '', 'f', 'frequencies 3.5', 'why']: 'frequencies' needs the name of a "
+    "size, not '3.5'",
+    "kinds.wrong: cannot read the pattern 'f ( -> f (': '(' is never closed",
     "kinds.wrong: slot ['only']: must have two to five texts",
     "kinds.wrong: has no source",
     "kinds.wrong: two slots have 'kernel'",
@@ -154,9 +166,9 @@ def test_every_kind_of_ours_has_a_source_and_patterns_that_invert(name):
     assert kind.name == name
     for slot in kind.slots:
         assert slot.keras or slot.torch
-        if slot.pattern is not None:
+        if slot.full_pattern is not None:
             num_targets = 1 if slot.operation == "sum" else slot.pattern_targets
-            pattern = Pattern.parse(slot.pattern, slot.pattern_sources, num_targets)
+            pattern = Pattern.parse(slot.full_pattern, slot.pattern_sources, num_targets)
             assert pattern.inverse().inverse() == pattern
 
 

@@ -97,3 +97,16 @@ def test_a_number_or_a_path_is_no_such_name():
         "automatic[0]: must be the name of one layer, without its number",
         "automatic[1]: must be the name of one layer, without its number",
     ]
+
+
+def test_a_model_that_repeats_its_name_in_its_layers_loses_it():
+    """clip_text_encoder is given its own name when it is built from its config."""
+    paths = [f"enc_2/enc_2_{name}/x" for name in ("block_0", "block_10", "enc")] + ["other/enc_2_a"]
+    names = Automatic(paths, ["enc"])
+    found = [names(path) for path in paths]
+    assert found == ["enc/block_0/x", "enc/block_10/x", "enc/enc/x", "other/enc_2_a"]
+    assert [names.original(path) for path in found] == paths
+    plain = Automatic(["enc_2/block_0/x", "out/out_a"], ["enc"])
+    assert plain.original(plain("enc_2/block_0/x")) == "enc_2/block_0/x"
+    assert plain("enc_2/block_0/x") == "enc/block_0/x"
+    assert plain("out/out_a") == "out/out_a"

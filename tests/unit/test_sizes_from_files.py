@@ -77,9 +77,11 @@ def test_what_is_given_counts_before_what_is_read(llama):
 
 
 def test_only_whole_numbers_are_sizes(tmp_path):
-    config = {"a": 3, "b": 3.0, "c": True, "d": "3", "e": None, "model_type": []}
+    config = {"a": 3, "b": 3.5, "c": True, "d": "3", "e": None, "model_type": [], "f": 1e300}
+    config |= {"theta": 10000.0, "inside": {"theta": 5e6, "a": 4, "c": False, "deep": {"a": 5}}}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    assert read_sizes(tmp_path / "model.safetensors") == read_sizes(tmp_path) == {"a": 3}
+    found = {"a": 3, "theta": 10000, "inside.theta": 5000000, "inside.a": 4}
+    assert read_sizes(tmp_path / "model.safetensors") == read_sizes(tmp_path) == found
     assert read_model_type(tmp_path) is None
     (tmp_path / "config.json").write_text('["model_type"]')
     assert (read_sizes(tmp_path), read_model_type(tmp_path)) == ({}, None)
