@@ -183,6 +183,18 @@ def masked() -> Any:
     return keras.Model(words, [both, back])
 
 
+def masks() -> Any:
+    """Steps that hold a value other than zero are masked, through layers that keep masks."""
+    keras = _keras()
+    layers = keras.layers
+    words = keras.Input((7,), dtype="int32", name="words")
+    x = layers.Rescaling(0.5)(layers.Reshape((7, 1))(words))
+    x = layers.Masking(mask_value=1.0)(x)
+    x = layers.Activation("tanh")(layers.Dropout(0.3)(x))
+    mean = layers.GlobalAveragePooling1D()(layers.LeakyReLU(alpha=0.4)(x))
+    return keras.Model(words, [layers.LSTM(3)(x), mean])
+
+
 def _cudnn(name: str) -> Any:
     keras = _keras()
     steps = keras.Input((5, 3))
@@ -219,6 +231,7 @@ MODELS: dict[str, Build] = {
     "old_states": old_states,
     "old_direction": old_direction,
     "masked": masked,
+    "masks": masks,
 }
 # How it was saved, and how it is run where there is no GPU.
 CUDNN: dict[str, tuple[Build, Build]] = {

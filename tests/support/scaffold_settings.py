@@ -101,10 +101,20 @@ def functions() -> Any:
     return keras_model([rows, other], ops.max(ops.softmax(ops.stack([x, rows], 1), axis=1), axis=2))
 
 
+def flattened_features() -> Any:
+    """Features that came from an image, changed one by one, where their order matters again."""
+    L = keras_layers()
+    image = keras_input(5, 4, 3)
+    x = L.Conv2D(6, 2, name="convolution")(image)
+    x = L.LeakyReLU(negative_slope=0.3)(L.Flatten()(x))
+    y = L.LSTM(4, name="rows")(L.Reshape((8, 9))(x))
+    return keras_model(image, [y, L.Dense(5, name="head")(x)])
+
+
 SETTINGS = {
     one.__name__: one
     for one in (
         masked_steps, masked_attention, borders, resized, scattered, other_axes,
-        layers_as_activations, functions,
+        layers_as_activations, functions, flattened_features,
     )
 }  # fmt: skip
