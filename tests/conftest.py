@@ -11,7 +11,8 @@ from support import fault_table, outcomes
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 # Keras reads and writes keras.json in its home; the user's own is left alone.
-os.environ.setdefault("KERAS_HOME", tempfile.mkdtemp(prefix="weightferry-keras-"))
+_HOME = tempfile.TemporaryDirectory(prefix="weightferry-keras-")
+os.environ.setdefault("KERAS_HOME", _HOME.name)
 
 settings.register_profile("default", max_examples=60, deadline=None)
 settings.register_profile("long", max_examples=1000, deadline=None)
