@@ -102,7 +102,7 @@ def functions() -> Any:
 
 
 def flattened_features() -> Any:
-    """Features that came from an image, changed one by one, where their order matters again."""
+    """Features that came from an image, in which order matters again: there and back."""
     L = keras_layers()
     image = keras_input(5, 4, 3)
     x = L.Conv2D(6, 2, name="convolution")(image)
@@ -111,10 +111,35 @@ def flattened_features() -> Any:
     return keras_model(image, [y, L.Dense(5, name="head")(x)])
 
 
+def images_in_another_order() -> Any:
+    """A layer that takes what others made channels last as channels first, and plain reshaping."""
+    L = keras_layers()
+    image = keras_input(5, 4, 3)
+    x = L.Conv2D(6, 2, name="convolution")(image)
+    y = L.GlobalAveragePooling2D(data_format="channels_first")(x)
+    z = L.LSTM(7, name="rows")(L.Reshape((9, 8))(x))
+    return keras_model(image, [y, z])
+
+
+def blocks_that_are_read_twice() -> Any:
+    """Blocks of one form in a row, of which one is read again at the end."""
+    L = keras_layers()
+    image = x = keras_input(6, 5, 4)
+    made = []
+    for place in range(1, 6):
+        name = f"block{place}"
+        x = L.Conv2D(4, 3, padding="same", use_bias=False, name=f"{name}_convolution")(x)
+        x = L.BatchNormalization(name=f"{name}_norm")(x)
+        x = L.ReLU(name=f"{name}_relu")(x)
+        made.append(x)
+    return keras_model(image, L.Concatenate(name="joined")([x, made[1]]))
+
+
 SETTINGS = {
     one.__name__: one
     for one in (
         masked_steps, masked_attention, borders, resized, scattered, other_axes,
         layers_as_activations, functions, flattened_features,
+        images_in_another_order, blocks_that_are_read_twice,
     )
 }  # fmt: skip
