@@ -1,9 +1,13 @@
-"""Settings for every test, made before a framework is imported."""
+"""Settings for every test, made before a framework is imported; the command line as a fixture."""
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -23,3 +27,29 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Write what became of the files of strangers and of planted faults, where tests add rows."""
     outcomes.report(terminalreporter)
     fault_table.report(terminalreporter)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one command left: its exit code and both streams."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command_line(capsys, monkeypatch) -> Callable[..., Outcome]:
+    """Return a function that runs a command line as the console script does."""
+    from converter.cli.app import main
+
+    def run(*arguments: str | Path) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["converter", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        assert isinstance(end.value.code, int)
+        return Outcome(end.value.code, out, err)
+
+    return run

@@ -1,21 +1,9 @@
-"""Files to run commands on, and the command line itself, in this process."""
+"""Files to run commands on."""
 
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from support.keras_files import save_small_network
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one command left: its exit code and both streams."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture(autouse=True)
@@ -25,20 +13,9 @@ def _checkout_on_the_path(monkeypatch):
 
 
 @pytest.fixture
-def converter(capsys, monkeypatch) -> Callable[..., Outcome]:
-    """Return a function that runs a command line as the console script does."""
-    from converter.cli.app import main
-
-    def run(*arguments: str | Path) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["converter", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        assert isinstance(end.value.code, int)
-        return Outcome(end.value.code, out, err)
-
-    return run
+def converter(command_line):
+    """Return what runs a command line, called as in a terminal."""
+    return command_line
 
 
 @pytest.fixture(scope="session")

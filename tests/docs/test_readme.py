@@ -1,5 +1,12 @@
-"""The README's commands print what it says; 'python3 scripts/readme.py' writes it anew."""
+"""The README's commands print what it says; 'python3 scripts/readme.py' writes it anew.
 
+Here they run in this process, where PyTorch and Keras are imported once, and there each in its own.
+"""
+
+import contextlib
+import io
+import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,14 +14,33 @@ import readme
 from matplotlib.image import imread
 
 
+def _run(command: str, monkeypatch) -> str:
+    """Run a command of the page and return what it prints on both streams."""
+    import keras
+
+    from converter.cli.app import main
+
+    keras.backend.clear_session()  # as in a process of its own, names count from one
+    monkeypatch.setattr(sys, "argv", shlex.split(command))
+    printed = io.StringIO()
+    with (
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(printed),
+        contextlib.suppress(SystemExit),
+    ):
+        main()
+    return printed.getvalue()
+
+
 @pytest.mark.frameworks
-def test_the_readme_shows_what_its_commands_print(tmp_path: Path):
+def test_the_readme_shows_what_its_commands_print(tmp_path: Path, monkeypatch):
     readme.prepare(tmp_path)
+    monkeypatch.chdir(tmp_path)
     page = readme.README.read_text(encoding="utf-8")
     shown = [session for block in readme.blocks(page) for session in readme.sessions(block)]
     assert len(shown) >= 5
     for command, expected in shown:
-        printed = readme.run(command, tmp_path)
+        printed = _run(command, monkeypatch)
         assert readme.comparable(printed) == readme.comparable(expected), f"$ {command}"
     pictures = readme.pictures(page)
     assert [picture.name for picture in pictures] == ["training.png"]

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +10,6 @@ import pytest
 from support.drafting_pairs import Classic, classic
 
 pytestmark = pytest.mark.frameworks
-
-TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -28,31 +23,26 @@ def folder(tmp_path_factory) -> Path:
     return found
 
 
-def _convert(
-    folder: Path, *arguments: str, mapping: str = "auto"
-) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run(
-        [sys.executable, "-m", "converter", "convert", *arguments, "--mapping", mapping],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": path, "KERAS_BACKEND": "torch"},
-        capture_output=True,
-        text=True,
-        check=False,
+@pytest.fixture
+def convert(command_line, folder, monkeypatch):
+    """Return what runs ``converter convert --mapping auto`` in that folder."""
+    monkeypatch.chdir(folder)
+    return lambda *arguments, mapping="auto": command_line(
+        "convert", *arguments, "--mapping", mapping
     )
 
 
-def test_a_proved_draft_converts_both_ways(folder):
+def test_a_proved_draft_converts_both_ways(convert, folder):
     """The module gives what the Keras model gives, and the way back gives every bit."""
     import keras
     import torch
     from safetensors.torch import load_file
 
     net = "support.drafting_pairs:Classic"
-    done = _convert(folder, "model.keras", "there.safetensors", "--torch", net)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == "proved: with random weights both models give equal outputs\n"
-    assert done.stdout.startswith("wrote there.safetensors\n")
+    done = convert("model.keras", "there.safetensors", "--torch", net)
+    assert done.code == 0, done.err
+    assert done.err == "proved: with random weights both models give equal outputs\n"
+    assert done.out.startswith("wrote there.safetensors\n")
     model, module = keras.saving.load_model(folder / "model.keras"), Classic()
     module.load_state_dict(load_file(folder / "there.safetensors"))
     images = np.random.default_rng(1).standard_normal((3, 14, 10, 1)).astype("float32")
@@ -61,47 +51,47 @@ def test_a_proved_draft_converts_both_ways(folder):
     assert np.allclose(
         found.numpy(), keras.ops.convert_to_numpy(model(images)), rtol=1e-4, atol=1e-4
     )
-    back = _convert(folder, "there.safetensors", "back.weights.h5", "--torch", net,
+    back = convert("there.safetensors", "back.weights.h5", "--torch", net,
                     "--like", "model.keras")  # fmt: skip
-    assert back.returncode == 0, back.stderr
+    assert back.code == 0, back.err
     before = [one.tobytes() for one in model.get_weights()]
     model.load_weights(folder / "back.weights.h5")
     assert [one.tobytes() for one in model.get_weights()] == before
 
 
-def test_other_outputs_write_nothing_and_end_with_one(folder):
+def test_other_outputs_write_nothing_and_end_with_one(convert, folder):
     """Names, kinds and shapes all fit; only running both shows the other activation."""
-    done = _convert(folder, "model.keras", "no.safetensors",
+    done = convert("model.keras", "no.safetensors",
                     "--like", "support.drafting_pairs:classic_with_another_activation")  # fmt: skip
-    assert done.returncode == 1, done.stderr
-    assert done.stderr.startswith("not proved: the outputs differ")
-    assert "; nothing was written\n" in done.stderr
+    assert done.code == 1, done.err
+    assert done.err.startswith("not proved: the outputs differ")
+    assert "; nothing was written\n" in done.err
     assert not (folder / "no.safetensors").exists()
 
 
-def test_leftovers_are_listed_with_hints_and_nothing_is_written(folder):
-    done = _convert(folder, "model.keras", "no.safetensors",
+def test_leftovers_are_listed_with_hints_and_nothing_is_written(convert, folder):
+    done = convert("model.keras", "no.safetensors",
                     "--torch", "support.drafting_pairs:classic_with_another_head")  # fmt: skip
-    assert done.returncode == 1
-    assert "left over in Keras" in done.stdout
-    assert "left over in PyTorch" in done.stdout
-    assert "--hint 'fc2=net.11'" in done.stdout
-    assert done.stderr.startswith("not complete: something is left over on one side; nothing was")
+    assert done.code == 1
+    assert "left over in Keras" in done.out
+    assert "left over in PyTorch" in done.out
+    assert "--hint 'fc2=net.11'" in done.out
+    assert done.err.startswith("not complete: something is left over on one side; nothing was")
     assert not (folder / "no.safetensors").exists()
 
 
-def test_what_cannot_be_run_is_refused_as_bad_usage(folder):
-    done = _convert(folder, "model.keras", "no.safetensors", "--json")
-    assert done.returncode == 2
+def test_what_cannot_be_run_is_refused_as_bad_usage(convert, folder):
+    done = convert("model.keras", "no.safetensors", "--json")
+    assert done.code == 2
     text = "cannot prove a drafted mapping: nothing says how to build the PyTorch module"
-    assert done.stderr == f"error: {text}\n  hint  --torch network.py:build\n"
-    assert json.loads(done.stdout)["error"]["summary"] == text
+    assert done.err == f"error: {text}\n  hint  --torch network.py:build\n"
+    assert json.loads(done.out)["error"]["summary"] == text
     assert not (folder / "no.safetensors").exists()
 
 
-def test_what_builds_models_is_refused_where_nothing_is_drafted(folder):
-    done = _convert(folder, "model.keras", "no.safetensors", "--torch", "network.py:Net",
+def test_what_builds_models_is_refused_where_nothing_is_drafted(convert, folder):
+    done = convert("model.keras", "no.safetensors", "--torch", "network.py:Net",
                     mapping="by-kind")  # fmt: skip
-    assert done.returncode == 2
+    assert done.code == 2
     text = "cannot use --keras or --torch: they build models for --mapping auto alone"
-    assert done.stderr == f"error: {text}\n"
+    assert done.err == f"error: {text}\n"

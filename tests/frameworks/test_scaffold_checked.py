@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -43,14 +41,11 @@ def test_recorded_outputs_that_hold(recorded, tmp_path):
     assert (found.checked.verdict, found.is_complete) == ("pass", True)
 
 
-def test_one_wrong_number_fails_the_command(recorded, tmp_path):
-    given = ["--inputs", str(recorded / "inputs.npz"), "--outputs", str(recorded / "wrong.npz")]
-    command = ["scaffold", str(recorded / "net.keras"), str(tmp_path / "net.py"), *given]
-    answer = subprocess.run(
-        [sys.executable, "-m", "converter", *command], capture_output=True, text=True, check=False
-    )
-    assert answer.returncode == 1, answer.stdout + answer.stderr
-    assert answer.stdout.splitlines()[-1].startswith("fail: ")
+def test_one_wrong_number_fails_the_command(command_line, recorded, tmp_path):
+    given = ["--inputs", recorded / "inputs.npz", "--outputs", recorded / "wrong.npz"]
+    answer = command_line("scaffold", recorded / "net.keras", tmp_path / "net.py", *given)
+    assert answer.code == 1, answer.out + answer.err
+    assert answer.out.splitlines()[-1].startswith("fail: ")
 
 
 def test_weights_are_loaded_strictly(recorded, tmp_path):
@@ -58,7 +53,7 @@ def test_weights_are_loaded_strictly(recorded, tmp_path):
         wishes = Wishes(weights=tmp_path / "w.safetensors", check=False)
         found = scaffold_file(checkpoint, tmp_path / "net.py", wishes)
     state = load_file(tmp_path / "w.safetensors")
-    name = sorted(state)[0]
+    name = min(state)
     del state[name]
     save_file(state, tmp_path / "w.safetensors")
     task = Task(str(tmp_path / "net.py"), found.source.class_name, str(tmp_path / "w.safetensors"))

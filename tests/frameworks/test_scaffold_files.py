@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import oracles
@@ -29,34 +27,26 @@ def _save(model, path: Path) -> Path:
     return path
 
 
-def test_the_command_writes_proves_and_says_so(tmp_path):
-    source = _save(MODELS["u_net"](), tmp_path / "a net.keras")
-    command = [sys.executable, "-m", "converter", "scaffold", str(source), "net.py"]
-    answer = subprocess.run(
-        [*command, "--weights", "net.safetensors"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert answer.returncode == 0, answer.stderr
-    first, second, third, fourth = answer.stdout.splitlines()
+def test_the_command_writes_proves_and_says_so(command_line, tmp_path, monkeypatch):
+    _save(MODELS["u_net"](), tmp_path / "a net.keras")
+    monkeypatch.chdir(tmp_path)
+    answer = command_line("scaffold", "a net.keras", "net.py", "--weights", "net.safetensors")
+    assert answer.code == 0, answer.err
+    first, second, third, fourth = answer.out.splitlines()
     assert first.startswith("wrote net.py: class ")
     assert second == "wrote net.safetensors"
     assert third == "loads its weights, strictly, in a process of its own"
     assert fourth.startswith("pass: output mask, ")
-    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert again.returncode == 2
-    assert "it exists" in again.stderr
+    again = command_line("scaffold", "a net.keras", "net.py")
+    assert again.code == 2
+    assert "it exists" in again.err
 
 
-def test_json_says_what_was_written(tmp_path):
+def test_json_says_what_was_written(command_line, tmp_path):
     source = _save(MODELS["flattened_twice"](), tmp_path / "m.keras")
-    command = ["scaffold", str(source), str(tmp_path / "net.py"), "--json"]
-    answer = subprocess.run(
-        [sys.executable, "-m", "converter", *command], capture_output=True, text=True, check=True
-    )
-    found = json.loads(answer.stdout)
+    answer = command_line("scaffold", source, tmp_path / "net.py", "--json")
+    assert answer.code == 0, answer.err
+    found = json.loads(answer.out)
     assert found["verdict"] == "pass"
     assert found["loaded"] is True
     assert found["stubs"] == []

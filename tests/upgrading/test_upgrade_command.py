@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -18,16 +16,11 @@ pytestmark = pytest.mark.frameworks
 FOLDER = Path(__file__).parents[1] / "fixtures" / "tf_keras"
 
 
-def _run(*arguments: str):
-    command = [sys.executable, "-m", "converter", "scaffold", *arguments, "--to", "keras"]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def test_it_writes_opens_and_says_what_changed(tmp_path):
+def test_it_writes_opens_and_says_what_changed(command_line, tmp_path):
     target = tmp_path / "new.keras"
-    answer = _run(str(FOLDER / "gru_after.h5"), str(target), "--json")
-    assert answer.returncode == 0, answer.stderr
-    found = json.loads(answer.stdout)
+    answer = command_line("scaffold", FOLDER / "gru_after.h5", target, "--json", "--to", "keras")
+    assert answer.code == 0, answer.err
+    found = json.loads(answer.out)
     assert found["verdict"] == "pass"
     assert found["loaded"] is True
     assert found["generation"] == 2
@@ -41,11 +34,11 @@ def test_it_writes_opens_and_says_what_changed(tmp_path):
         assert json.loads(archive.read("metadata.json"))["keras_version"] == "3.15.1"
 
 
-def test_the_proof_fails_where_two_layers_were_exchanged(tmp_path):
+def test_the_proof_fails_where_two_layers_were_exchanged(command_line, tmp_path):
     source = FOLDER / "cudnn_gru.h5"
     target = tmp_path / "new.keras"
-    answer = _run(str(source), str(target), "--no-check")
-    assert answer.stdout == "wrote new.keras: cudnn_gru.h5 of Keras 2, 5 tensors\n"
+    answer = command_line("scaffold", source, target, "--no-check", "--to", "keras")
+    assert answer.out == "wrote new.keras: cudnn_gru.h5 of Keras 2, 5 tensors\n"
     with converter.open(target) as made, converter.open(source) as checkpoint:
         store = dict(made.structure.store)
         exchanged = {**store, "head/bias": store["head/kernel"], "head/kernel": store["head/bias"]}
