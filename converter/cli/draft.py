@@ -100,7 +100,7 @@ def show_rules(found: Proposal) -> None:
 
 
 def _show_left(title: str, left: tuple[Leftover, ...]) -> None:
-    from converter.drafting.draft import module_of
+    from converter.drafting.composing import module_of
 
     render.line()
     columns = [render.Column(f"left over in {title}"), render.Column("shapes")]

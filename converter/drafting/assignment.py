@@ -15,6 +15,7 @@ import numpy as np
 from converter._optional import require
 from converter.drafting.candidates import Candidate, Fitter
 from converter.drafting.evidence import Evidence
+from converter.drafting.fusions import Fusion, without
 from converter.drafting.learned import Learned
 from converter.drafting.units import Place, Unit, Units
 from converter.tensors.dtype import Array
@@ -60,15 +61,69 @@ class Assignment:
     names: tuple[str, ...] = field(default=())
 
 
-def choose_units(units: Units, fitter: Fitter) -> tuple[tuple[Unit, ...], list[Candidate]]:
-    """Return the units to pair, whole or in parts, and every candidate of theirs."""
+def choose_units(
+    units: Units, fitter: Fitter, fusions: Sequence[Fusion] = ()
+) -> tuple[tuple[Unit, ...], list[Candidate]]:
+    """Return the units to pair, whole or in parts, and every candidate of theirs.
+
+    Args:
+        units: Both sides.
+        fitter: Says which candidates there are.
+        fusions: What may be one module together; those are chosen that leave the least over.
+    """
+    possible = {
+        place: fitting
+        for place, fusion in enumerate(fusions)
+        if (fitting := _fitting(fusion, units.torch, fitter)).units
+    }
+    best = _chosen(units, fitter, [])
+    if not possible:
+        return best
+    taken: list[Fusion] = []
+    left = _left_over(*best, units)
+    while True:
+        names = frozenset().union(*(fusion.names for fusion in taken))
+        found = [
+            (_left_over(*chosen, units), place, chosen)
+            for place, fusion in possible.items()
+            if not fusion.names & names
+            for chosen in [_chosen(units, fitter, [*taken, fusion])]
+        ]
+        least, place, chosen = min(found, default=(left, -1, best), key=lambda one: one[:2])
+        if least >= left:
+            return best
+        left, best = least, chosen
+        taken.append(possible.pop(place))
+
+
+def _fitting(fusion: Fusion, places: Sequence[Place], fitter: Fitter) -> Fusion:
+    """Return a fusion without the units that can be no module."""
+    return Fusion(
+        tuple(unit for unit in fusion.units if next(fitter.candidates(unit, places), None))
+    )
+
+
+def _chosen(
+    units: Units, fitter: Fitter, fusions: Sequence[Fusion]
+) -> tuple[tuple[Unit, ...], list[Candidate]]:
+    names = frozenset().union(*(fusion.names for fusion in fusions))
+    every = [rest for unit in units.keras for rest in without(unit, names)]
+    every += [unit for fusion in fusions for unit in fusion.units]
     chosen: list[Unit] = []
     candidates: list[Candidate] = []
-    for unit in units.keras:
+    for unit in sorted(every, key=lambda one: one.rank):
         for one, found in _settled(unit, units.torch, fitter):
             chosen.append(one)
             candidates += found
     return tuple(chosen), candidates
+
+
+def _left_over(chosen: Sequence[Unit], candidates: Sequence[Candidate], units: Units) -> int:
+    """Return how many tensors of both sides are left over at best."""
+    sizes = [-float(len(one.unit.names) + len(one.taken)) for one in candidates]
+    taken = _Solver(chosen, candidates).solve(np.array(sizes))
+    every = sum(len(unit.names) for unit in chosen) + len(units.manifests[1].tensors)
+    return every + round(sum(sizes[one] for one in taken))
 
 
 def _settled(
@@ -91,7 +146,7 @@ def assign(chosen: Sequence[Unit], evidence: Evidence, units: Units) -> Assignme
     Raises:
         MissingDependencyError: If SciPy, whose solver is used, is not installed.
     """
-    solver = _Solver(chosen, evidence)
+    solver = _Solver(chosen, evidence.candidates)
     costs = evidence.costs()
     taken = solver.solve(costs)
     for _ in range(_ROUNDS):
@@ -110,20 +165,20 @@ class _Solver:
 
     Args:
         chosen: Units, the rows.
-        evidence: Of the candidates, whose taken tensors are the columns.
+        candidates: Whose taken tensors are the columns.
     """
 
-    def __init__(self, chosen: Sequence[Unit], evidence: Evidence) -> None:
+    def __init__(self, chosen: Sequence[Unit], candidates: Sequence[Candidate]) -> None:
         scipy = require("scipy.optimize", why="cannot draft a mapping", extra="draft")
         self._solve = scipy.linear_sum_assignment
-        self._candidates = evidence.candidates
+        self._candidates = candidates
         rows = {unit.path: row for row, unit in enumerate(chosen)}
         columns: dict[frozenset[str], int] = {}
-        for one in evidence.candidates:
+        for one in candidates:
             columns.setdefault(one.taken, len(columns))
         self._shape = (len(rows), len(columns))
-        self._row = np.array([rows[one.unit.path] for one in evidence.candidates], dtype=int)
-        self._column = np.array([columns[one.taken] for one in evidence.candidates], dtype=int)
+        self._row = np.array([rows[one.unit.path] for one in candidates], dtype=int)
+        self._column = np.array([columns[one.taken] for one in candidates], dtype=int)
 
     def solve(self, costs: Array) -> tuple[int, ...]:
         """Return positions of the candidates that are taken, in the order of the rows."""
@@ -131,7 +186,8 @@ class _Solver:
             return ()
         matrix = np.full(self._shape, _IMPOSSIBLE)
         best = np.full(self._shape, -1)
-        for position in np.argsort(-costs, kind="stable"):  # the cheapest comes last and stays
+        # The cheapest comes last and stays; of two alike, the first.
+        for position in np.lexsort((-np.arange(len(costs)), -costs)):
             cell = self._row[position], self._column[position]
             matrix[cell] = costs[position]
             best[cell] = position

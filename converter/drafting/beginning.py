@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from converter._version import __version__
 from converter.drafting.certainty import Certainty
-from converter.drafting.draft import Draft, Drafter, Wishes
+from converter.drafting.draft import Draft
+from converter.drafting.drafter import Drafter, Wishes
 from converter.drafting.numbering import Row
 from converter.drafting.writing import Heading, compose, spell
 from converter.errors import UsageError

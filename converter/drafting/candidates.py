@@ -6,7 +6,7 @@ repeat their layers, so the question is asked once for each form of layer and of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from converter.drafting.units import Place, Unit
@@ -58,6 +58,7 @@ class Fitter:
     Args:
         kinds: Every kind of the catalogue.
         usual: Layer path to what conversion by kind says of it.
+        known: Keras classes that the catalogue knows: the others may be of any kind.
         classes: PyTorch module name to the name of its class, where live modules tell.
     """
 
@@ -65,11 +66,13 @@ class Fitter:
         self,
         kinds: Iterable[Kind],
         usual: Mapping[str, Usual],
+        known: Collection[str],
         classes: Mapping[str, str] | None = None,
     ) -> None:
         self._kinds = tuple(kind for kind in kinds if kind.slots)
         self._named = {kind.name for kind in self._kinds}
         self._usual = usual
+        self._known = known
         self._classes = classes or {}
         self._special = {kind.torch for kind in self._kinds if _is_special(kind.torch)}
         self._fits: dict[tuple[str, _Form, _Form, tuple[tuple[str, int], ...]], bool] = {}
@@ -104,7 +107,7 @@ class Fitter:
         for kind in self._kinds:
             if usual is not None and kind.name == usual.kind.name:
                 continue
-            if _serves(kind, unit) and _has_slots(kind, unit):
+            if serves(kind, unit, self._known) and _has_slots(kind, unit):
                 found.append((kind, {}, False))
         return found
 
@@ -155,20 +158,24 @@ def _own(kind: Kind) -> frozenset[str]:
     return frozenset(name for slot in kind.slots for name in slot.torch)
 
 
-def _serves(kind: Kind, unit: Unit) -> bool:
+def serves(kind: Kind, unit: Unit, known: Collection[str]) -> bool:
     """Whether a kind is for layers of this class and config; a class that is not known may be."""
     name = unit.layer.class_name
     classes = {one.partition("(")[0] for one in kind.keras}
-    if name is not None and classes and name not in classes:
+    if name is not None and name in known and classes and name not in classes:
         return False
     config = unit.layer.config
     return all(is_entry(config[key], one) for key, one in kind.when.items() if key in config)
 
 
+def needed_slots(kind: Kind) -> frozenset[str]:
+    """Return the slots that a layer of a kind must have."""
+    return frozenset(name for slot in kind.slots if not _may_lack(slot) for name in slot.keras)
+
+
 def _has_slots(kind: Kind, unit: Unit) -> bool:
     known = {name for slot in kind.slots for name in slot.keras}
-    needed = {name for slot in kind.slots if not _may_lack(slot) for name in slot.keras}
-    return needed <= unit.tensors.keys() <= known
+    return needed_slots(kind) <= unit.tensors.keys() <= known
 
 
 def _has_all(kind: Kind, place: Place) -> bool:

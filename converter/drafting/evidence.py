@@ -134,7 +134,7 @@ def weigh(
 
 def _nodes(one: Candidate, flows: tuple[Flow, Flow]) -> tuple[str, str]:
     """Return the nodes of a candidate in both graphs, ``""`` for one that is in none."""
-    path = one.unit.path
+    path = flows[0].node_of.get(one.unit.path, one.unit.path)
     found = (flows[1].node_of[name] for name in sorted(one.taken) if name in flows[1].node_of)
     return path if path in flows[0].before else "", next(found, "")
 

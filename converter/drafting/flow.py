@@ -36,8 +36,8 @@ class Flow:
         before: Node to the nodes whose values it takes, past everything that owns no tensor;
             inputs of the model are :func:`input_name`.
         results: For each output of the model, the nodes that it comes from.
-        order: Node to its place in the order of execution.
-        node_of: Tensor to node, where nodes are no layers.
+        order: Node, or layer, to its place in the order of execution.
+        node_of: Tensor, or layer, to node, where nodes are no layers.
     """
 
     before: Mapping[str, frozenset[str]]
@@ -155,8 +155,8 @@ class _Graph:
         for _ in range(_ROUNDS):
             yield colours
             near = np.zeros_like(colours)
-            np.add.at(near, self._targets, _mixed(colours[self._sources]))
-            colours = _mixed(colours * _FACTORS[0] + near)
+            np.add.at(near, self._targets, mixed(colours[self._sources]))
+            colours = mixed(colours * _FACTORS[0] + near)
             told = len(np.unique(colours))
             if told == count:
                 return
@@ -169,12 +169,12 @@ def _fixed(name: str, side: int) -> int:
     return side | 1 << 41
 
 
-def _mixed(values: Array) -> Array:
+def mixed(values: Array) -> Array:
     """Return numbers of 64 bits in which every bit of the given ones matters.
 
     Source: G. L. Steele and others, "Fast Splittable Pseudorandom Number Generators", 2014.
     """
     values = (values ^ (values >> np.uint64(30))) * _FACTORS[1]
     values = (values ^ (values >> np.uint64(27))) * _FACTORS[2]
-    mixed: Array = values ^ (values >> np.uint64(31))
-    return mixed
+    found: Array = values ^ (values >> np.uint64(31))
+    return found

@@ -85,6 +85,9 @@ class _Walk:
         if len(units) == 1:
             return [self._take(units[0], every)] * count
         if all(PART in unit for unit in units):
+            # A ReversibleEmbedding that is not tied is one thing or the other at each call.
+            if layer.class_name == "ReversibleEmbedding":
+                units = units[-1:] if call.keywords.get("reverse") else units[:1]
             for unit in units:
                 every = self._take(unit, every)
             return [every] * count
@@ -107,7 +110,9 @@ class _Walk:
         last: list[str] = []
         for unit in units:
             role = unit.rpartition("/")[2]
-            if role in _ATTENTION:
+            if PART in unit:  # several of them in one
+                made.append(self._take(unit, _joined(given.values())))
+            elif role in _ATTENTION:
                 made.append(self._take(unit, given.get(role, value)))
             else:
                 last.append(unit)

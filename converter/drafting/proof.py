@@ -13,28 +13,31 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from converter.drafting.activations import Recorded, record_keras
+from converter.drafting.calling import Call, calls_to_try, find_outputs, unmasked
 from converter.drafting.candidates import Candidate
 from converter.drafting.draft import Draft
 from converter.drafting.evidence import Evidence
 from converter.drafting.experiment import Aligned, Aligner, write_tensors
 from converter.drafting.random_values import random_values
-from converter.drafting.tracing import layouts_to_try
 from converter.errors import ConverterError
 from converter.execution.executor import to_arrays
 from converter.live.keras_model import KerasModelCheckpoint
 from converter.live.torch_module import TorchModuleCheckpoint
 from converter.mapping.rules import Mapping as ArchitectureMapping
+from converter.mapping.rules import ModelValue
 from converter.planning.matching import make_request
 from converter.planning.plan import Plan
 from converter.planning.planner import make_plan
 from converter.planning.sides import Side
-from converter.validation.alignment import torch_inputs
+from converter.tensors.dtype import Array
 from converter.validation.inputs import make_inputs
 from converter.validation.keras_side import LiveKeras, facts_of
 from converter.validation.report import Report
+from converter.validation.running import run_keras, run_torch
 from converter.validation.validate import Options, compare_sides
 
 BUDGET = 24  # runs of the PyTorch side, at most
+UNUSED = "no output depends on it: those of both models agree whatever its values"
 
 # Axes of an input without its batch, by rank.
 _AXES = {2: "n c", 3: "h w c", 4: "d h w c"}
@@ -53,17 +56,17 @@ class Proof:
         runs: How often the PyTorch side was run to find out who is who.
         why_not: Why nothing was compared, or where the run could recognise no further module; empty
             otherwise.
-        layouts: Keras input to ``channels_last`` where PyTorch takes it as Keras does, though its
-            layers have another order of axes.
-        inputs: Each Keras input with the pattern of its axes, or ``""`` for the usual order; empty
-            where all have that.
+        call: How PyTorch was called.
+        inputs: What a mapping file says of the inputs; empty where that is the usual.
+        outputs: What it says of the outputs, likewise.
     """
 
     report: Report | None
     runs: int = 0
     why_not: str = ""
-    layouts: Mapping[str, str] = field(default_factory=dict)
-    inputs: tuple[tuple[str, str], ...] = ()
+    call: Call = field(default_factory=Call)
+    inputs: tuple[ModelValue, ...] = ()
+    outputs: tuple[ModelValue, ...] = ()
 
     @property
     def is_proved(self) -> bool:
@@ -97,7 +100,8 @@ class Bench:
     seed: int = 0
     budget: int = BUDGET
     _runs: int = 0
-    _layouts: Mapping[str, str] = field(default_factory=dict)
+    _call: Call = field(default_factory=Call)
+    _outputs: tuple[ModelValue, ...] = ()
 
     def prove(self, draft: Draft, evidence: Evidence, redraft: Redraft) -> tuple[Draft, Proof]:
         """Prove a draft; where it fails, find out who is who and prove the better one.
@@ -109,25 +113,43 @@ class Bench:
         """
         with self._borrowed():
             why = ""
-            for layouts in layouts_to_try(facts_of(self.model)):
-                self._layouts = layouts
+            for call in calls_to_try(facts_of(self.model), self.module):
+                self._call = call
                 try:
+                    self._outputs = self._found_outputs()
                     proof = self._compared(draft)
                     if not proof.is_proved:
                         draft, proof = self._searched(draft, proof, evidence, redraft)
-                    return draft, replace(proof, layouts=layouts, inputs=self._axes(layouts))
+                    told = (self._told_inputs(), self._outputs)
+                    return draft, replace(proof, call=call, inputs=told[0], outputs=told[1])
                 except ConverterError as error:
                     why = why or error.summary
             return draft, Proof(None, self._runs, why)
 
-    def _axes(self, layouts: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-        """Return the inputs as a mapping file says them, where PyTorch takes them as Keras does."""
-        if not layouts:
-            return ()
-        inputs = facts_of(self.model).inputs
-        return tuple(
-            (one.name, _kept(len(one.shape)) if one.name in layouts else "") for one in inputs
-        )
+    def _found_outputs(self) -> tuple[ModelValue, ...]:
+        """Run both sides once, whatever their weights, and tell the outputs by their shapes."""
+        arrays = self._arrays()
+        expected = run_keras(self.model, arrays)
+        return find_outputs(expected, run_torch(self.module, *self._given(arrays)))
+
+    def _arrays(self) -> dict[str, Array]:
+        inputs = unmasked(facts_of(self.model).inputs)
+        return make_inputs(inputs, seed=self.seed, batch=Options().batch)
+
+    def _given(self, arrays: Mapping[str, Array]) -> tuple[list[Array], dict[str, Array]]:
+        return self._call.arrays(arrays, facts_of(self.model), self.module)
+
+    def _told_inputs(self) -> tuple[ModelValue, ...]:
+        """Return the inputs as a mapping file says them, where they are not the usual."""
+        call = self._call
+        if not call.layouts:
+            return call.inputs
+        axes = {
+            one.name: _unmoved(len(one.shape)) if one.name in call.layouts else None
+            for one in facts_of(self.model).inputs
+        }
+        said = call.inputs or tuple(map(ModelValue, axes))
+        return tuple(replace(one, axes=axes[one.keras]) for one in said)
 
     @contextlib.contextmanager
     def _borrowed(self) -> Iterator[None]:
@@ -141,16 +163,26 @@ class Bench:
             torch.load(theirs)
 
     def _compared(self, draft: Draft) -> Proof:
-        """Compare the outputs under random weights that went through the draft."""
-        if not draft.is_complete:
-            return Proof(None, self._runs, "tensors are left over")
-        keras = KerasModelCheckpoint(self.model)
-        values = random_values(keras.manifest, self.seed)
-        keras.load(values)
-        plan = self._plan(draft.mapping)
-        TorchModuleCheckpoint(self.module).load(to_arrays(plan, keras))
-        options = Options(seed=self.seed, layouts=self._layouts)
-        report = compare_sides(LiveKeras(self.model), self.module, options=options, plan=plan)
+        """Compare the outputs under random weights that went through the draft.
+
+        What is left over has random values of its own on either side, so that outputs can agree
+        only where they do not depend on it.
+        """
+        keras, torch = KerasModelCheckpoint(self.model), TorchModuleCheckpoint(self.module)
+        keras.load(random_values(keras.manifest, self.seed))
+        plan = self._plan(draft.dropping(UNUSED).mapping)
+        left = {one.name for one in draft.tensors}
+        own = {spec.name: spec for spec in torch.manifest if spec.name in left}
+        torch.load(to_arrays(plan, keras) | random_values(own.values(), self.seed + 1))
+        options = Options(
+            seed=self.seed,
+            inputs=self._call.inputs,
+            outputs=self._outputs,
+            layouts=self._call.layouts,
+        )
+        report = compare_sides(
+            LiveKeras(self.model), self.module, options=options, inputs=self._arrays(), plan=plan
+        )
         return Proof(report, self._runs)
 
     def _plan(self, mapping: ArchitectureMapping) -> Plan:
@@ -162,6 +194,7 @@ class Bench:
         self, draft: Draft, proof: Proof, evidence: Evidence, redraft: Redraft
     ) -> tuple[Draft, Proof]:
         aligner, recorded = self._aligner(draft, evidence)
+        first = draft, proof
         best = self._run(aligner, {})
         tried: set[tuple[str, str]] = set()
         forced: dict[str, str] = {}
@@ -172,8 +205,10 @@ class Bench:
                 return draft, proof
             better = self._next(aligner, best, forced, tried)
             if better is None:
+                if first[0].left_over <= draft.left_over:  # nothing speaks against it
+                    draft, proof = first
                 why = f"'{best.stopped_at}' gets what no layer gets" if best.stopped_at else ""
-                return draft, replace(proof, why_not=why or proof.why_not)
+                return draft, replace(proof, runs=self._runs, why_not=why or proof.why_not)
             best, forced = better
 
     def _next(
@@ -211,11 +246,10 @@ class Bench:
         torch = TorchModuleCheckpoint(self.module)
         values = random_values(keras.manifest, self.seed)
         keras.load(values)
-        facts = facts_of(self.model)
-        arrays = make_inputs(facts.inputs, seed=self.seed, batch=Options().batch)
+        arrays = self._arrays()
         units = list({one.unit.path: one.unit for one in evidence.candidates}.values())
         recorded = record_keras(keras, units, arrays)
-        given = torch_inputs(arrays, facts, self.module, said=(), given_layouts=self._layouts)
+        given = self._given(arrays)
         if draft.is_complete:  # for what is no module of its own: bare parameters
             write_tensors(self.module, to_arrays(self._plan(draft.mapping), keras))
         candidates = _likeliest_first(draft, evidence)
@@ -223,11 +257,11 @@ class Bench:
         return Aligner(candidates, recorded, values, manifests, self.module, given), recorded
 
 
-def _kept(rank: int) -> str:
+def _unmoved(rank: int) -> str:
     """Return the pattern that leaves the axes of an input where they are.
 
     Examples:
-        >>> _kept(3)
+        >>> _unmoved(3)
         'b h w c -> b h w c'
     """
     axes = f"b {_AXES.get(rank) or ' '.join(f'a{place}' for place in range(rank))}"

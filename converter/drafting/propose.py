@@ -14,10 +14,11 @@ from typing import Any
 
 from converter._version import __version__
 from converter.drafting.certainty import Certainty
-from converter.drafting.draft import Draft, Drafter, Wishes
+from converter.drafting.draft import Draft
+from converter.drafting.drafter import Drafter, Wishes
 from converter.drafting.hints import read_hints
-from converter.drafting.proof import BUDGET, Bench, Proof
-from converter.drafting.tracing import traced
+from converter.drafting.proof import BUDGET, UNUSED, Bench, Proof
+from converter.drafting.tracing import traced, traced_keras
 from converter.drafting.writing import Heading
 from converter.errors import ConverterError, UsageError
 from converter.execution.small_files import write_small
@@ -121,6 +122,8 @@ def draft(
     if module is not None:
         model = getattr(first.checkpoint, "model", None)
         wishes = replace(wishes, trace=traced(model, wishes.graph, module))
+        if model is not None:
+            wishes = replace(wishes, trace_keras=lambda: traced_keras(model))
     drafter = Drafter(first.checkpoint, second.checkpoint, wishes)
     made = drafter.draft()
     if not prove:
@@ -208,9 +211,10 @@ def _of_file(path: Path, family: Family, *, runs: bool) -> _Side:
 
 def _told(made: Draft, proof: Proof) -> Proposal:
     """Return the proposal, whose file says at its top how far it can be trusted."""
-    proved = made.is_complete and proof.is_proved
-    made = made.reading(proof.inputs)
+    proved = proof.is_proved
+    made = made.running(proof.inputs, proof.outputs)
     if proved:
+        made = made.dropping(UNUSED) if made.left_over else made
         made = made.certain(Certainty.PROVED, "the outputs of both models agree")
     return Proposal(made.commented(_comments(made, proof, is_proved=proved)), proof)
 

@@ -6,17 +6,18 @@ through any depth and no wrong tensor hides behind a vanishing one.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from converter.tensors.dtype import Array
-from converter.tensors.manifest import Manifest
 from converter.tensors.spec import TensorSpec
 
-_POSITIVE = ("variance", "gamma", "scale", "stddev")
+_POSITIVE = ("variance", "gamma", "scale", "stddev", "running_var")
 
 
-def random_values(manifest: Manifest, seed: int) -> dict[str, Array]:
-    """Return a random array for every tensor of a Keras manifest.
+def random_values(manifest: Iterable[TensorSpec], seed: int) -> dict[str, Array]:
+    """Return a random array for every tensor of a manifest.
 
     Args:
         manifest: Names, shapes and dtypes.
@@ -27,7 +28,7 @@ def random_values(manifest: Manifest, seed: int) -> dict[str, Array]:
 
 
 def _values(spec: TensorSpec, generator: np.random.Generator) -> Array:
-    own = spec.name.rpartition("/")[2]
+    own = spec.name.replace(".", "/").rpartition("/")[2]
     if not spec.dtype.is_floating:
         values = np.zeros(spec.shape)
     elif own.endswith(_POSITIVE):

@@ -10,48 +10,28 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from converter.drafting.flow import Flow, input_name
-from converter.graph.nested import found_in
+from converter.drafting.recording import Recorder, Sources, Tag, Trace, Use
 from converter.live.torch_module import TorchModuleCheckpoint
 from converter.tensors.dtype import Array
 from converter.validation.running import evaluating, flatten_outputs
 
 _STACKED = re.compile(r"_l([0-9]+)(_reverse)?$")
 
-_Sources = frozenset[str]
-_NOTHING: _Sources = frozenset()
 
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """One function that got tensors of the module together with data.
-
-    Attributes:
-        tensors: Names of the tensors.
-        sources: Earlier uses, by their position, and inputs, that the data comes from.
-    """
-
-    tensors: frozenset[str]
-    sources: _Sources
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """All uses of a run in order, and what each output comes from."""
-
-    uses: Sequence[Use]
-    results: Sequence[_Sources]
-
-
-def trace(module: Any, inputs: tuple[Sequence[Array], Mapping[str, Array]]) -> Trace | None:
+def trace(
+    module: Any,
+    inputs: tuple[Sequence[Array], Mapping[str, Array]],
+    places: Sequence[int] | None = None,
+) -> Trace | None:
     """Run a module without values.
 
     Args:
         module: A live ``torch.nn.Module``, on any device.
         inputs: What it takes, positional and named; only shapes and types matter.
+        places: Which input of the other side each of them is; by default they have its order.
 
     Returns:
         The trace, or ``None`` where the module cannot be run so.
@@ -59,15 +39,20 @@ def trace(module: Any, inputs: tuple[Sequence[Array], Mapping[str, Array]]) -> T
     found: list[Trace] = []
     for on_meta in (True, False):
         # Whatever a foreign module raises on tensors without values, this is no way to trace it.
-        with contextlib.suppress(Exception), _kept(module), evaluating(module):
-            found.append(_traced(module, *inputs, on_meta=on_meta))
+        with contextlib.suppress(Exception), kept(module), evaluating(module):
+            found.append(_traced(module, *inputs, places=places, on_meta=on_meta))
         if found:
             return found[0]
     return None
 
 
 def _traced(
-    module: Any, positional: Sequence[Array], named: Mapping[str, Array], *, on_meta: bool
+    module: Any,
+    positional: Sequence[Array],
+    named: Mapping[str, Array],
+    *,
+    places: Sequence[int] | None,
+    on_meta: bool,
 ) -> Trace:
     """Run a module on the ``meta`` device, or on tensors that only look as if they had values.
 
@@ -78,7 +63,7 @@ def _traced(
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     device = next((one.device for one in module.parameters()), torch.device("cpu"))
-    recorder = _Recorder(_names_of(module))
+    recorder = Recorder(_names_of(module))
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.no_grad())
         if on_meta:
@@ -91,8 +76,9 @@ def _traced(
             stack.enter_context(device)
         given = [_empty(module, one, device) for one in positional]
         further = {name: _empty(module, one, device) for name, one in named.items()}
-        for place, one in enumerate([*given, *further.values()]):
-            recorder.tag(one, _Tag(sources=frozenset({input_name(place)})))
+        every = [*given, *further.values()]
+        for place, one in zip(places or range(len(every)), every, strict=True):
+            recorder.tag(one, Tag(sources=frozenset({input_name(place)})))
         with recorder.listening():
             outputs = module(*given, **further)
     found = flatten_outputs(outputs).values()
@@ -110,7 +96,7 @@ def torch_flow(found: Trace, together: Iterable[frozenset[str]]) -> Flow:
     node_of = _nodes([*(use.tensors for use in uses), *together])
     nodes = [node_of[min(use.tensors)] for use in uses]
 
-    def named(sources: _Sources) -> set[str]:
+    def named(sources: Sources) -> set[str]:
         return {nodes[int(one)] if one.isdigit() else one for one in sources}
 
     before: dict[str, set[str]] = {}
@@ -181,7 +167,7 @@ def _names_of(module: Any) -> dict[int, str]:
 
 
 @contextlib.contextmanager
-def _kept(module: Any) -> Iterator[None]:
+def kept(module: Any) -> Iterator[None]:
     """Take back what a module keeps of a run: a tensor without values is no good to anybody."""
     own = ("_parameters", "_buffers", "_modules")
     before = [
@@ -199,7 +185,7 @@ def _kept(module: Any) -> Iterator[None]:
                 attributes[key].update(members)
 
 
-def _empty_tensors(module: Any, emptied: Callable[[Any], Any], recorder: _Recorder) -> None:
+def _empty_tensors(module: Any, emptied: Callable[[Any], Any], recorder: Recorder) -> None:
     """Put tensors without values in place of a module's own, so that nothing can change those.
 
     Names are kept for both: a recurrent module also holds its tensors in a list.
@@ -227,67 +213,3 @@ def _empty(module: Any, array: Array, device: Any) -> Any:
     elif array.dtype.kind == "b":
         dtype = torch.bool
     return torch.empty(array.shape, dtype=dtype, device=device)
-
-
-@dataclass(frozen=True, slots=True)
-class _Tag:
-    """Where a tensor comes from: from tensors of the module alone, or from data."""
-
-    tensors: frozenset[str] = frozenset()
-    sources: _Sources = _NOTHING
-
-
-_NO_TAG = _Tag()
-
-
-@dataclass(slots=True)
-class _Recorder:
-    """Notes every function of PyTorch that is called while it listens.
-
-    Attributes:
-        names: Identity of a tensor of the module to its name.
-        uses: What was noted.
-    """
-
-    names: dict[int, str]
-    uses: list[Use] = field(default_factory=list)
-    _tags: dict[int, _Tag] = field(default_factory=dict)
-    _kept: list[Any] = field(default_factory=list)  # an identity is one while the tensor lives
-
-    def tag(self, tensor: Any, tag: _Tag) -> None:
-        """Say where a tensor comes from."""
-        self._tags[id(tensor)] = tag
-        self._kept.append(tensor)
-
-    def of(self, tensor: Any) -> _Tag:
-        """Return where a tensor comes from."""
-        name = self.names.get(id(tensor))
-        if name is not None:
-            return _Tag(tensors=frozenset({name}))
-        return self._tags.get(id(tensor), _NO_TAG)
-
-    def listening(self) -> Any:
-        """Return a context in which functions are noted."""
-        from torch import Tensor
-        from torch.overrides import TorchFunctionMode
-
-        def called(_: Any, func: Any, __: Any, args: Any = (), kwargs: Any = None) -> Any:
-            result = func(*args, **(kwargs or {}))
-            # x[...] = y gives nothing and changes x.
-            made = list(found_in(args[:1] if result is None else result, Tensor))
-            if made and not func.__name__.endswith("_like"):  # which takes no more than a shape
-                self._note([self.of(one) for one in found_in((args, kwargs or {}), Tensor)], made)
-            return result
-
-        return type("Listening", (TorchFunctionMode,), {"__torch_function__": called})()
-
-    def _note(self, taken: Sequence[_Tag], made: Sequence[Any]) -> None:
-        tensors = _NOTHING.union(*(tag.tensors for tag in taken))
-        sources = _NOTHING.union(*(tag.sources for tag in taken))
-        if tensors and sources:
-            self.uses.append(Use(tensors, sources))
-            tensors, sources = _NOTHING, frozenset({str(len(self.uses) - 1)})
-        if tensors or sources:
-            for one in made:
-                if id(one) not in self.names:
-                    self.tag(one, _Tag(tensors, sources))

@@ -5,14 +5,15 @@ A live Keras model says what it takes, and so does the configuration in a file.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 
-from converter.drafting.torch_flow import Trace, trace
+from converter.drafting.calling import calls_to_try, unmasked
+from converter.drafting.keras_run import trace_keras
+from converter.drafting.recording import Trace
+from converter.drafting.torch_flow import trace
 from converter.errors import ConverterError
 from converter.graph.nodes import Graph
 from converter.graph.shapes import values_of
-from converter.validation.alignment import torch_inputs
 from converter.validation.inputs import Input, make_inputs
 from converter.validation.keras_side import KerasFacts, facts_of
 
@@ -28,27 +29,24 @@ def traced(model: Any | None, graph: Graph | None, module: Any) -> Trace | None:
     facts = _facts(model, graph)
     if facts is None or not facts.inputs:
         return None
-    arrays = make_inputs(facts.inputs, seed=0)
-    for layouts in layouts_to_try(facts):
+    arrays = make_inputs(unmasked(facts.inputs), seed=0)
+    for call in calls_to_try(facts, module):
         try:
-            inputs = torch_inputs(arrays, facts, module, said=(), given_layouts=layouts)
+            inputs = call.arrays(arrays, facts, module)
         except ConverterError:
             continue
-        found = trace(module, inputs)
+        found = trace(module, inputs, call.order(list(arrays)))
         if found is not None:
             return found
     return None
 
 
-def layouts_to_try(facts: KerasFacts) -> Iterator[Mapping[str, str]]:
-    """Yield the layouts of the inputs: those of PyTorch's own layers, then Keras' own.
-
-    A module that raises with the first may move the axes itself.
-    """
-    yield {}
-    ranks = {one.name: len(one.shape) for one in facts.inputs}
-    if any(rank > 1 for rank in ranks.values()):
-        yield {name: "channels_last" for name, rank in ranks.items() if rank > 1}
+def traced_keras(model: Any) -> Trace | None:
+    """Return what a live Keras model does with its tensors, or ``None`` where that is not known."""
+    facts = facts_of(model)
+    if not facts.inputs:
+        return None
+    return trace_keras(model, make_inputs(unmasked(facts.inputs), seed=0))
 
 
 def _facts(model: Any | None, graph: Graph | None) -> KerasFacts | None:

@@ -16,9 +16,6 @@ from converter.tensors.spec import LayerSpec, TensorSpec
 
 PART = "#"
 
-# A separable convolution is two modules of PyTorch; their slots.
-_SEPARABLE = {"depthwise": ("depthwise_kernel",), "pointwise": ("pointwise_kernel", "bias")}
-
 
 @dataclass(frozen=True, slots=True)
 class Unit:
@@ -116,7 +113,7 @@ def _keras_units(manifest: Manifest) -> tuple[Unit, ...]:
             top.append(layer)
         else:
             below.setdefault(parent, []).append(layer)
-    return tuple(_unit(layer, below, ranks, manifest) for layer in top)
+    return tuple(unit for layer in top for unit in _of_layer(layer, below, ranks, manifest))
 
 
 def _nearest(layer: LayerSpec, owners: Mapping[str, int]) -> str | None:
@@ -129,29 +126,26 @@ def _nearest(layer: LayerSpec, owners: Mapping[str, int]) -> str | None:
     return None
 
 
-def _unit(
+def _of_layer(
     layer: LayerSpec,
     below: Mapping[str, list[LayerSpec]],
     ranks: Mapping[str, int],
     manifest: Manifest,
-) -> Unit:
-    parts = tuple(_unit(part, below, ranks, manifest) for part in below.get(layer.path, ()))
+) -> tuple[Unit, ...]:
+    """Return the unit of a layer, and those of the layers below whose tensors it does not own."""
+    parts = [
+        unit
+        for part in below.get(layer.path, ())
+        for unit in _of_layer(part, below, ranks, manifest)
+    ]
     tensors = {slot: manifest[name] for slot, name in layer.tensors.items()}
-    names = {spec.name for spec in tensors.values()}
+    names = frozenset(spec.name for spec in tensors.values())
+    own = tuple(part for part in parts if part.names <= names)
     # A cell below an LSTM owns the very tensors of the LSTM: one unit, not two.
-    if len(parts) == 1 and parts[0].names == names:
-        parts = ()
-    if "depthwise_kernel" in tensors and "pointwise_kernel" in tensors:
-        parts = tuple(
-            Unit(
-                layer,
-                {slot: tensors[slot] for slot in slots if slot in tensors},
-                ranks[layer.path],
-                part=part,
-            )
-            for part, slots in _SEPARABLE.items()
-        )
-    return Unit(layer, tensors, ranks[layer.path], parts)
+    if len(own) == 1 and own[0].names == names:
+        own = ()
+    others = (part for part in parts if not part.names <= names)
+    return (Unit(layer, tensors, ranks[layer.path], own), *others)
 
 
 def _torch_places(manifest: Manifest, known: set[str]) -> tuple[Place, ...]:

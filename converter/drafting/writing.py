@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from converter.drafting.numbering import Member, Number, Pieces, Row
+from converter.mapping.rules import ModelValue
 
 _LETTERS = re.compile(r"[a-z]+", re.IGNORECASE)
 _LONGEST_LINE = 100
@@ -41,8 +42,9 @@ class Heading:
         comments: Lines before everything else.
         factories: Side to factory, where both sides can be built.
         leftovers: Lines of comments after the rules.
-        inputs: Each Keras input with the pattern of its axes, Keras to PyTorch, or ``""`` where it
-            has the usual order; empty where all have.
+        drops: Side, tensor and reason of each tensor without counterpart.
+        inputs: What both sides take, where it is not the usual.
+        outputs: What both sides give, likewise.
     """
 
     name: str
@@ -51,7 +53,9 @@ class Heading:
     comments: Sequence[str] = ()
     factories: Mapping[str, str] = field(default_factory=dict)
     leftovers: Sequence[str] = ()
-    inputs: Sequence[tuple[str, str]] = ()
+    drops: Sequence[tuple[str, str, str]] = ()
+    inputs: Sequence[ModelValue] = ()
+    outputs: Sequence[ModelValue] = ()
 
 
 def spell(rows: Iterable[Row]) -> Written:
@@ -82,16 +86,32 @@ def compose(rows: Sequence[Row], written: Written, heading: Heading, notes: Sequ
         lines.append(f"  [{', '.join(_entries(row, columns))}], # {note}")
     lines.append("]")
     lines += [f"# {line}" for line in heading.leftovers]
+    lines += _drops(heading.drops)
     if written.tables:
         lines += ["", "[tables]", *map(_table, written.tables.items())]
-    for keras, axes in heading.inputs:
-        lines += ["", "[[inputs]]"]
-        lines += [f"keras = {_quoted(keras)}"] if len(heading.inputs) > 1 else []
-        lines += [f"axes = {_quoted(axes)}"] if axes else []
+    lines += _values("inputs", heading.inputs) + _values("outputs", heading.outputs)
     if heading.factories:
         lines += ["", "[sources.drafted]"]
         lines += [f"{side} = {_quoted(factory)}" for side, factory in heading.factories.items()]
     return "\n".join(lines) + "\n"
+
+
+def _drops(drops: Sequence[tuple[str, str, str]]) -> list[str]:
+    if not drops:
+        return []
+    rows = [f"  {{ {side} = {_quoted(name)}, why = {_quoted(why)} }}," for side, name, why in drops]
+    return ["", "drop = [", *rows, "]"]
+
+
+def _values(title: str, values: Sequence[ModelValue]) -> list[str]:
+    """Return a table for each input or output."""
+    lines: list[str] = []
+    for one in values:
+        said = {"keras": one.keras if len(values) > 1 or one.torch else "", "torch": one.torch}
+        said["axes"] = one.axes or ""
+        lines += ["", f"[[{title}]]"]
+        lines += [f"{key} = {_quoted(text)}" for key, text in said.items() if text]
+    return lines
 
 
 def _entries(row: Row, columns: tuple[str, str, str]) -> list[str]:

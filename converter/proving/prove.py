@@ -80,7 +80,9 @@ def prove_case(mapping: Mapping, name: str) -> CaseProof:
     given = None if _is_found_by_name(mapping) else mapping
     randomise_weights(model, module, given)
     if not run.case.deviates:
-        _meet_requirements(run, model, module)
+        unmet = meet_requirements(run.mapping, model, module)
+        if unmet:
+            raise run.failed("the models do not meet what it requires", unmet=unmet[0])
     there = api.plan(model, like=module, mapping=given)
     if there.plan.mapping != mapping.name:
         raise run.failed("another mapping is found for its models", found=there.plan.mapping)
@@ -140,21 +142,25 @@ def _is_found_by_name(mapping: Mapping) -> bool:
     return mapping.name in library.names() and library.get(mapping.name) is mapping
 
 
-def _meet_requirements(run: _Run, model: Any, module: Any) -> None:
-    """Set what the mapping requires of the twin, and see that nothing is left."""
+def meet_requirements(mapping: Mapping, model: Any, module: Any) -> tuple[str, ...]:
+    """Set what a mapping requires of the twin, and return what is left unmet.
+
+    Args:
+        mapping: The mapping.
+        model: A live Keras model.
+        module: Its twin; attributes of its modules are set.
+    """
     modules = dict(module.named_modules())
-    for requirement in run.mapping.requirements:
+    for requirement in mapping.requirements:
         if requirement.side != "torch" or requirement.is_absent or "." in requirement.attribute:
             continue
         value = requirement.equals
-        for name in concerned(requirement, run.mapping, modules):
+        for name in concerned(requirement, mapping, modules):
             if hasattr(modules[name], requirement.attribute):
                 plain = tuple(value) if isinstance(value, list) else value
                 with contextlib.suppress(TypeError):  # a part of the module; it counts as unmet
                     setattr(modules[name], requirement.attribute, plain)
-    unmet = unmet_requirements(run.mapping, model, module)
-    if unmet:
-        raise run.failed("the models do not meet what it requires", unmet=unmet[0])
+    return tuple(map(str, unmet_requirements(mapping, model, module)))
 
 
 def _compare(run: _Run, model: Any, module: Any) -> None:

@@ -28,10 +28,10 @@ def run_keras(model: Any, inputs: Mapping[str, Array]) -> dict[str, Array]:
     Raises:
         UsageError: If the model raises.
     """
-    packed = _packed(model, inputs)
+    given = packed(model, inputs)
     with full_precision(), _no_gradients():
         try:
-            outputs = model(packed, training=False)
+            outputs = model(given, training=False)
         except Exception as error:
             raise _raised(f"Keras model '{model.name}'", error) from error
         found = flatten_outputs(outputs)
@@ -206,7 +206,7 @@ def _no_gradients() -> Iterator[None]:
         yield
 
 
-def _packed(model: Any, inputs: Mapping[str, Array]) -> Any:
+def packed(model: Any, inputs: Mapping[str, Array]) -> Any:
     """Return the inputs in the structure that the model was built with."""
     import keras
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import oracles
 from support.drafting_bench import Measured, scrambled
 
 import converter
+from converter.drafting.propose import Proposal
 from converter.formats.base import Checkpoint
 from converter.live.opening import open_live
 from converter.live.sources import build_source
@@ -17,6 +19,7 @@ from converter.mapping.catalogue import load_catalogue
 from converter.mapping.claims import claimed
 from converter.mapping.expansion import expand
 from converter.mapping.rules import Mapping
+from converter.proving.prove import meet_requirements
 
 Together = dict[str, frozenset[str]]
 
@@ -30,12 +33,16 @@ class Drafted:
         rows: Rules of the draft.
         own_rows: Rules of the library's mapping that pair something here.
         wrong: Keras layers that are wrong.
+        why_not: Why it is not proved.
+        seconds: How long drafting took, without building the models.
     """
 
     measured: Measured
     rows: int
     own_rows: int
     wrong: tuple[str, ...]
+    why_not: str
+    seconds: float
 
 
 def together(mapping: Mapping, keras: Checkpoint, torch: Checkpoint) -> tuple[Together, int]:
@@ -67,6 +74,7 @@ def draft_case(name: str, case: str, *, named: bool, run: bool) -> Drafted:
     torch.manual_seed(0)
     model: Any = build_source(mapping.proofs[case].keras, family="keras")
     module: Any = build_source(mapping.proofs[case].torch, family="torch")
+    meet_requirements(mapping, model, module)
     first, second = open_live(model), open_live(module)
     assert first is not None
     assert second is not None
@@ -78,7 +86,9 @@ def draft_case(name: str, case: str, *, named: bool, run: bool) -> Drafted:
         assert second is not None
         new = dict(zip(before, second.manifest.tensors, strict=True))
         truth = {key: frozenset(map(new.__getitem__, names)) for key, names in truth.items()}
+    began = time.perf_counter()
     found = converter.draft(model, module, prove=run)
+    seconds = time.perf_counter() - began
     said, _ = together(found.draft.mapping, first, second)
     layers: dict[str, bool] = {}
     for tensor, names in truth.items():
@@ -86,4 +96,20 @@ def draft_case(name: str, case: str, *, named: bool, run: bool) -> Drafted:
         layers[layer] = layers.get(layer, True) and said.get(tensor) == names
     measured = Measured(sum(layers.values()), len(layers), found.is_proved)
     wrong = tuple(layer for layer, is_right in layers.items() if not is_right)
-    return Drafted(measured, len(found.draft.rules), own_rows, wrong)
+    why_not = _why_not(found)
+    return Drafted(measured, len(found.draft.rules), own_rows, wrong, why_not, round(seconds, 1))
+
+
+def _why_not(found: Proposal) -> str:
+    """Return a few words on why a draft is not proved."""
+    if found.is_proved:
+        return ""
+    if not found.draft.is_complete:
+        left = [one.name for one in (*found.draft.layers, *found.draft.tensors)]
+        return f"{len(left)} left over, such as {left[0]}"
+    report = found.proof.report
+    if report is None or found.proof.why_not:
+        return found.proof.why_not
+    rows = [f"{one.name} {one.verdict}" for one in report.rows if one.verdict != "pass"]
+    blind = [one.what for one in report.controls if not (one.is_detected or one.note)]
+    return ", ".join([*rows, *(f"not seen: {one}" for one in blind)])
