@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from converter.drafting.units import Unit, Units
 from converter.mapping.claims import join, layer_index
-from converter.mapping.rules import BESIDE, Kind
-from converter.mapping.slots import COMPUTED, Slot
+from converter.mapping.rules import Kind
+from converter.mapping.slots import BESIDE, COMPUTED, Slot
 from converter.mapping.template import skeleton
 from converter.tensors.manifest import Manifest
 from converter.tensors.spec import LayerSpec, TensorSpec
