@@ -105,6 +105,24 @@ def with_biases(factory: str, names: Sequence[str], **arguments: Any) -> Any:
     return module
 
 
+def without_last(factory: str, **arguments: Any) -> Any:
+    """Build a Keras model without its last layer: Segformer's of keras_hub resizes the result.
+
+    Args:
+        factory: What builds the model.
+        arguments: Of the factory.
+
+    Raises:
+        UsageError: If the last layer has weights.
+    """
+    keras = require("keras", why=f"cannot build '{factory}'", extra="keras")
+    model = build(factory, arguments, family="keras")
+    last = model.layers[-1]
+    if last.weights:
+        raise UsageError(f"cannot leave out the last layer of '{factory}': it has weights")
+    return keras.Model(model.inputs, last.input)
+
+
 def with_arguments(factory: str, calls: Mapping[str, Mapping[str, Any]], **arguments: Any) -> Any:
     """Build a PyTorch module whose calls of some functions get other arguments.
 

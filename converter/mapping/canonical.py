@@ -47,8 +47,9 @@ def canonical_keras(
 
     Args:
         names: The names in the checkpoint.
-        prefixes: Prefixes of layer paths that the mapping declares, each ending with a slash;
-            a number may follow their name.
+        prefixes: Prefixes of layer paths that the mapping declares, each ending with a slash, or
+            with ``_`` for a model that puts its name before those of its layers; a number may
+            follow their name.
         score: How many of some names the mapping's rules know; decides whether a prefix is there.
         respelt: Gives a whole name as the rules spell it.
     """
@@ -67,10 +68,13 @@ def numbered(names: Iterable[str], prefixes: Iterable[str]) -> tuple[str, ...]:
     Examples:
         >>> numbered(["bert_backbone_2/token_embedding/embeddings"], ["bert_backbone/"])
         ('bert_backbone/', 'bert_backbone_2/')
+        >>> numbered(["dino_1_embeddings/cls_token"], ["dino_"])
+        ('dino_', 'dino_1_')
     """
     found = dict.fromkeys(prefixes)
     for prefix in tuple(found):
-        pattern = re.compile(f"{re.escape(prefix.removesuffix('/'))}_[0-9]{{1,9}}/")
+        stem, end = re.escape(prefix[:-1]), prefix[-1]
+        pattern = re.compile(f"{stem}_[0-9]{{1,9}}{end}")
         found |= {one.group(): None for name in names if (one := pattern.match(name)) is not None}
     return tuple(found)
 

@@ -102,10 +102,8 @@ class Circumstances:
         size = condition.size or ""
         value: Scalar | None = self._sizes.get(size)
         declared = self._mapping.sizes.get(size)
-        if value is None and isinstance(declared, int):
-            value = declared
-        elif value is None and declared is not None:
-            value = self._sizes.get(str(declared))
+        if value is None and declared is not None:
+            value = self._declared(declared)
         if value is None:
             self.problems.append(
                 Problem(
@@ -123,15 +121,21 @@ class Circumstances:
         for name, declared in self._mapping.sizes.items():
             if name in self._sizes:
                 known[name] = self._sizes[name]
-            elif isinstance(declared, int):
-                known[name] = declared
-            elif (size := self._configured(declared)) is not None:
+            elif (size := self._declared(declared)) is not None:
                 known[name] = size
         for name in self._mapping.measures:
             size = self._sizes.get(name, self._measured(name))
             if size is not None:
                 known[name] = size
         return known
+
+    def _declared(self, declared: int | str | tuple[str, ...]) -> int | None:
+        """Return the number that a size is, or the first entry of ``config.json`` that has it."""
+        if isinstance(declared, int):
+            return declared
+        keys = (declared,) if isinstance(declared, str) else declared
+        found = (self._configured(key) for key in keys)
+        return next((size for size in found if size is not None), None)
 
     def _configured(self, key: str) -> int | None:
         """Return an entry of ``config.json``, or what transformers takes where it is absent."""

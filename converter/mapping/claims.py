@@ -113,7 +113,9 @@ def _by_position(pairing: Pairing, layers: Mapping[str, LayerSpec]) -> Claims | 
             owners.setdefault(_owner(pairing, part, layers), []).append((index, part))
     at: dict[tuple[int, str], str] = {}
     for path, every in owners.items():
-        placed = _placed(kind, layers[path], every) if path in layers else None
+        if path not in layers:
+            return None
+        placed = _placed(kind, layers[path], every, is_inside=path != pairing.layer)
         if placed is None:
             return None
         at |= placed
@@ -130,10 +132,16 @@ def _owner(pairing: Pairing, slot: str, layers: Mapping[str, LayerSpec]) -> str:
 
 
 def _placed(
-    kind: Kind, layer: LayerSpec, every: list[tuple[int, str]]
+    kind: Kind, layer: LayerSpec, every: list[tuple[int, str]], *, is_inside: bool
 ) -> dict[tuple[int, str], str] | None:
-    """Return which variable of a layer each of the slots is, by their order."""
-    if not layer.tensors or not all(_is_position(slot) for slot in layer.tensors):
+    """Return which variable of a layer each of the slots is, by their order.
+
+    Of a layer inside another one a file may show no class; it is then guessed by its name, and the
+    Embedding that CLIP calls ``position_embedding`` is taken for a PositionEmbedding. Its only
+    variable is meant all the same.
+    """
+    is_only = is_inside and len(layer.tensors) == len(every) == 1
+    if not layer.tensors or not (is_only or all(map(_is_position, layer.tensors))):
         return None
     owned = list(layer.tensors)
     if all(slot.isdecimal() for slot in owned):

@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from converter.errors import MappingFileError, Problem
+from converter.mapping.document_axes import read_axis, read_measured
 from converter.mapping.document_configs import read_configs
 from converter.mapping.document_extras import ExtrasReader
 from converter.mapping.document_models import read_models
+from converter.mapping.measured import UNKNOWN
 from converter.mapping.rules import Condition, Mapping, Measure, Rule
 from converter.mapping.schema import Schema, near, type_name
 from converter.mapping.template import Side, Tables, Template, TemplateError
@@ -37,6 +39,7 @@ _KEYS = (
     "torch",
     "rules",
     "tables",
+    "measured",
     "conditions",
     "sizes",
     "drop",
@@ -56,7 +59,6 @@ _KEYS = (
     "unproved",
     "configs",
 )
-_AXES = tuple("01234567")
 _SIDES: tuple[Side, Side] = ("keras", "torch")
 
 
@@ -134,7 +136,7 @@ class _Reader:
         self._top = self.schema.table(document, "", _KEYS)
         self._tables: dict[str, dict[str, str]] = {}
         self._conditions: dict[str, Condition] = {}
-        self._sizes: dict[str, int | str] = {}
+        self._sizes: dict[str, int | str | tuple[str, ...]] = {}
         self._measures: dict[str, Measure] = {}
         self._used: set[str] = set()
 
@@ -146,6 +148,8 @@ class _Reader:
         if self._path is not None and name and name != self._path.stem:
             self.schema.note("name", f"is '{name}', but the file is called '{self._path.name}'")
         self._tables = self._read_tables()
+        measured = read_measured(self.schema, self._top, self._tables, self.template)
+        self._tables |= dict.fromkeys(measured, UNKNOWN)
         self._read_sizes()
         self._conditions = self._read_conditions()
         rules = self._read_rules()
@@ -164,6 +168,7 @@ class _Reader:
             conditions=self._conditions,
             sizes=self._sizes,
             measures=self._measures,
+            measured=measured,
             drops=drops,
             ties=ties,
             prefixes=self._read_prefixes("prefixes", "."),
@@ -222,18 +227,15 @@ class _Reader:
                 self._measures[name] = Measure(keras, torch)
             elif isinstance(value, str):
                 self._sizes[name] = self.schema.text(value, where)
+            elif isinstance(value, list):
+                keys = (self.schema.text(one, f"{where}[{at}]") for at, one in enumerate(value))
+                self._sizes[name] = tuple(keys)
             else:
                 self._sizes[name] = self.schema.integer(value, where)
 
     def _axis(self, text: str | None, where: str) -> tuple[str, int] | None:
         """Read ``TENSOR[AXIS]``."""
-        if text is None:
-            return None
-        name, _, axis = text.removesuffix("]").rpartition("[")
-        if not text.endswith("]") or not name or axis not in _AXES or "{" in name:
-            self.schema.note(where, f"'{text}' is not of the form TENSOR[AXIS]")
-            return None
-        return name, int(axis)
+        return read_axis(self.schema, text, where)
 
     def _read_conditions(self) -> dict[str, Condition]:
         conditions: dict[str, Condition] = {}
@@ -362,6 +364,9 @@ class _Reader:
         for index, entry in enumerate(self.schema.items(self._top.get(key, []), key)):
             where = f"{key}[{index}]"
             prefix = self.schema.text(entry, where)
+            if mark == "/" and prefix.endswith("_") and prefix.strip("_/"):
+                prefixes.append(prefix)  # of a model that repeats its name in its layers
+                continue
             if not prefix.endswith(mark) or prefix.startswith(mark) or mark * 2 in prefix:
                 self.schema.note(where, f"must be whole components, such as 'bert{mark}'")
             prefixes.append(prefix)

@@ -20,6 +20,7 @@ from converter.mapping.circumstances import Circumstances
 from converter.mapping.claims import claimed, claimed_names, join
 from converter.mapping.extras import expand_drops, expand_ties
 from converter.mapping.layer_checks import check_layers
+from converter.mapping.measured import Seen, with_measured
 from converter.mapping.rule_index import ReadRule, RuleIndex, owners
 from converter.mapping.rules import Kind, Mapping, Pairing
 from converter.mapping.schema import near
@@ -88,7 +89,6 @@ class _Expander:
         torch: Manifest | None,
         sizes: Dict[str, int],
     ) -> None:
-        self._mapping = mapping
         self._kinds: Dict[str, Kind] = catalogue.kinds
         self._catalogue = catalogue
         self._keras = keras
@@ -97,8 +97,12 @@ class _Expander:
         known = [rule for rule in mapping.rules if self._has_kind(rule.kind, str(rule))]
         index = RuleIndex(mapping, known)
         self._automatic = Automatic(keras.tensors if keras is not None else (), mapping.automatic)
+        self._mapping = mapping
         self._keras_names = self._canonical(index, "keras")
         self._names = self._canonical(index, "torch")
+        mapping = self._measured()
+        index = RuleIndex(mapping, known) if mapping is not self._mapping else index
+        self._mapping = mapping
         self._facts = Circumstances(
             mapping,
             keras=keras,
@@ -150,6 +154,11 @@ class _Expander:
         text = f"unknown kind '{kind}'{near(kind, self._kinds)}"
         self._problems.append(Problem("invalid", rule, text))
         return False
+
+    def _measured(self) -> Mapping:
+        """Return the mapping with the tables that the shapes show."""
+        keras = Seen("keras", self._keras, self._keras_names.names)
+        return with_measured(self._mapping, (keras, Seen("torch", self._torch, self._names.names)))
 
     def _canonical(self, index: RuleIndex, side: Side) -> Names:
         manifest = self._keras if side == "keras" else self._torch

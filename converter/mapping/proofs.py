@@ -92,6 +92,8 @@ def digest(mapping: Mapping) -> str:
     deciding["conditions"] = {name: _row(each) for name, each in mapping.conditions.items()}
     if mapping.automatic:  # most have none, and their records were made before it was thought of
         deciding["automatic"] = mapping.automatic
+    if mapping.measured:
+        deciding["measured"] = mapping.measured
     deciding["requires"] = [replace(each, why="") for each in mapping.requirements]
     text = json.dumps(msgspec.to_builtins(deciding), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

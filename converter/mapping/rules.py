@@ -253,8 +253,11 @@ class Mapping:
         rules: The rows.
         tables: Placeholder to Keras name to PyTorch name.
         conditions: Named conditions.
-        sizes: Size name to a number, or to a key of ``config.json``.
+        sizes: Size name to a number, to a key of ``config.json``, or to several, of which the first
+            that is there counts.
         measures: Size name to the axis that shows it.
+        measured: Table to the axis of tensors that shows its members: Keras spells the size, and
+            PyTorch the number in the tensor's name.
         drops: Tensors without counterpart.
         ties: PyTorch tensors with two names.
         prefixes: Prefixes that some PyTorch checkpoints put before every name, longest first.
@@ -284,8 +287,9 @@ class Mapping:
     rules: tuple[Rule, ...]
     tables: Dict[str, Dict[str, str]] = field(default_factory=dict)
     conditions: Dict[str, Condition] = field(default_factory=dict)
-    sizes: Dict[str, int | str] = field(default_factory=dict)
+    sizes: Dict[str, int | str | tuple[str, ...]] = field(default_factory=dict)
     measures: Dict[str, Measure] = field(default_factory=dict)
+    measured: Dict[str, Measure] = field(default_factory=dict)
     drops: tuple[Drop, ...] = ()
     ties: tuple[Tie, ...] = ()
     prefixes: tuple[str, ...] = ()
@@ -310,8 +314,10 @@ class Mapping:
         return {**self.sources, **self.presets}
 
     def is_for(self, model_type: str) -> bool:
-        """Whether it has a table for what ``config.json`` calls a family."""
-        return any(table.model_type == model_type for table in self.configs)
+        """Whether it is called what ``config.json`` calls a family, or has a table for it."""
+        return self.name == model_type or any(
+            table.model_type == model_type for table in self.configs
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from converter import api
-from converter.algebra.computed import Computed
+from converter.algebra.computed import Computed, Count
+from converter.algebra.copies import Copies
 from converter.live.keras_model import KerasModelCheckpoint
 from converter.mapping.rules import Mapping
 from converter.tensors.dtype import Array
@@ -49,18 +50,20 @@ def randomise_weights(model: Any, module: Any, mapping: Mapping | None, seed: in
         mapping: The mapping between them, or ``None`` for the one that is found.
         seed: The same seed gives the same values.
     """
-    conversion = api.plan(module, like=model, mapping=mapping)
-    computed = {
-        name: step.operation
-        for step in conversion.plan.steps
-        for name in step.targets
-        if isinstance(step.operation, Computed)
-    }
-    variables = KerasModelCheckpoint(model).variables() if computed else {}
-    randomise_keras(model, seed, [variables[name] for name in computed])
-    for name, operation in computed.items():
-        if not operation.tolerance:  # new models of some layers have zeros there
-            variables[name].assign(operation.apply(())[0])
+    steps = api.plan(module, like=model, mapping=mapping).plan.steps
+    made = [one for one in steps if isinstance(one.operation, Computed | Copies)]
+    if not made:
+        randomise_keras(model, seed)
+        return
+    variables = KerasModelCheckpoint(model).variables()
+    kept = [step.targets[0] for step in made if isinstance(step.operation, Computed)]
+    randomise_keras(model, seed, [variables[name] for name in kept])
+    for step in made:
+        first, *others = (variables[name] for name in step.targets)
+        for other in others:  # copies of the first
+            other.assign(first)
+        if isinstance(step.operation, Count):  # new models of some layers have zeros there
+            first.assign(step.operation.apply(())[0])
 
 
 def _values(path: str, shape: tuple[int, ...], random: np.random.Generator) -> Array:

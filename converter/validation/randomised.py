@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from converter.algebra.computed import Recognise
+from converter.algebra.copies import TakeOne
 from converter.algebra.values import Expect
 from converter.execution.executor import to_arrays
 from converter.formats.base import Checkpoint
@@ -72,7 +73,7 @@ def random_arrays(plan: Plan, source: Checkpoint, *, seed: int) -> dict[str, Arr
         if isinstance(step.operation, Recognise)
         for name in step.sources
     }
-    arrays = {}
+    arrays: dict[str, Array] = {}
     for spec in plan.source:
         if not spec.dtype.is_floating or spec.name in computed:
             arrays[spec.name] = np.array(source.read(spec.name))
@@ -80,6 +81,9 @@ def random_arrays(plan: Plan, source: Checkpoint, *, seed: int) -> dict[str, Arr
             arrays[spec.name] = np.full(spec.shape, constant[spec.name], spec.dtype.numpy)
         else:
             arrays[spec.name] = _random(spec, generator).astype(spec.dtype.numpy)
+    for step in plan.steps:
+        if isinstance(step.operation, TakeOne):
+            arrays |= dict.fromkeys(step.sources, arrays[step.sources[0]])
     return arrays
 
 

@@ -17,7 +17,7 @@ HEAD = 'schema = 1\nname = "toy"\nkeras = "k"\ntorch = "t"\n'
 
 def test_every_toml_example_is_sound():
     blocks = re.findall(r"```toml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 12
+    assert len(blocks) == 14
     rows = [block for block in blocks if block.startswith('["')]
     plain = [block for block in blocks if block not in rows and not block.startswith("[")]
     tables = [block for block in blocks if block not in rows and block not in plain]

@@ -9,7 +9,7 @@ import pytest
 import converter
 from converter.errors import OperationError, UsageError
 from converter.live.factory import build
-from converter.live.twins import transformers_model, with_arguments, with_biases
+from converter.live.twins import transformers_model, with_arguments, with_biases, without_last
 
 pytestmark = [pytest.mark.frameworks, pytest.mark.oracles]
 
@@ -103,3 +103,16 @@ def test_biases_that_pytorch_lacks_are_zero_or_an_error():
         '  rule      rules[5] ["conv2d_bias_or_zero", "conv{s}_block{b}_3_conv", '
         '"stages.{s-2}.blocks.{b-1}.conv3"]'
     )
+
+
+def test_a_model_without_its_last_layer():
+    from keras import Input, layers
+
+    stack = [Input((3,)), layers.Dense(5)]
+    short = without_last("keras:Sequential", layers=[*stack, layers.Softmax()])
+    assert short.output.shape == (None, 5)
+    assert [one.shape for one in short.get_weights()] == [(3, 5), (5,)]
+    with pytest.raises(UsageError) as caught:
+        without_last("keras:Sequential", layers=stack)
+    text = "cannot leave out the last layer of 'keras:Sequential': it has weights"
+    assert caught.value.summary == text

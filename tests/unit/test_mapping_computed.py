@@ -7,6 +7,7 @@ import pytest
 
 import converter
 from converter.errors import ConverterError, PlanError
+from converter.validation.randomised import random_arrays
 
 TEXT = """
 schema = 1
@@ -91,3 +92,12 @@ def test_a_target_that_counts_otherwise_is_seen_when_values_are_compared(tmp_pat
             tmp_path / "torch.npz", tmp_path / "keras.npz", mapping=str(tmp_path / "toy.toml")
         )
         assert report.verdict == verdict
+
+
+def test_random_weights_leave_what_is_computed_as_it_is(planned, tmp_path):
+    plan = planned(KERAS, to="torch").plan
+    found = random_arrays(plan, converter.open(tmp_path / "source.npz"), seed=3)
+    assert found["embedding/position_ids"].tolist() == KERAS["embedding/position_ids"].tolist()
+    assert (
+        found["embedding/class_embedding"].tolist() != KERAS["embedding/class_embedding"].tolist()
+    )

@@ -63,7 +63,7 @@ def test_a_size_that_transformers_takes_from_another_one(llama, entry):
 def test_without_it_both_are_asked_for(llama):
     with pytest.raises(MappingError) as several:
         converter.plan(llama(None), to="keras")
-    assert several.value.summary == "2 mappings cover all 12 tensors: gemma, llama"
+    assert several.value.summary == "3 mappings cover all 12 tensors: gemma, llama, smollm3"
     with pytest.raises(PlanError) as unknown:
         converter.plan(llama(None), to="keras", mapping="llama")
     assert {one.kind for one in unknown.value.problems} == {"undetermined"}
