@@ -29,6 +29,8 @@ def main() -> int:
     options, further = _parser().parse_known_args()
     if options.long:
         os.environ["WEIGHTFERRY_HYPOTHESIS"] = "long"
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # there is a process for each core already
     environment.enter((*environment.GROUPS, *(("oracles",) if options.oracles else ())))
     results = []
     for check in _checks(options, further):
