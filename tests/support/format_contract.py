@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from support.tensor_files import (
     assert_holds,
     random_values,
@@ -39,7 +40,7 @@ class FormatContract:
     file_name: str
     refused: frozenset[str]
     truncation_step = 1
-    flipped_bytes = 2000
+    flipped_bytes = 10 * settings().max_examples  # about 600, and with --long 10,000
 
     def result(self) -> str:
         """Return the name of the file that is opened afterwards."""
