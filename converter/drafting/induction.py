@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from converter.drafting.assignment import Pair
-from converter.drafting.numbering import Member, Named, Piece, Pieces, Row, rows_of
+from converter.drafting.numbering import Member, Named, Piece, Pieces, Row, divided, rows_of, tabled
 from converter.mapping.template import skeleton
 
 _WORD = re.compile(r"[A-Za-z]+")
-_FEWEST_MERGED = 3
+
+Words = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +69,36 @@ def _sound(
             return merged
         replaced: list[Row] = []
         for position, row in enumerate(merged):
-            replaced += _finer(row, finer) if position in bad else [row]
-        if len(replaced) == len(merged):
+            if position not in bad:
+                replaced.append(row)
+                continue
+            around = (*replaced, *merged[position + 1 :])
+            replaced += _apart(row, finer, around, faulty)
+        if len(replaced) == len(merged) and all(
+            one is other for one, other in zip(replaced, merged, strict=True)
+        ):
             return merged  # literal rows already: what is wrong is not the wording
         merged = replaced
 
 
-def _finer(row: Row, known: dict[tuple[Named, ...], Row]) -> list[Row]:
-    """Return the rows that a merged row was made of, or one row for each pair."""
-    if any(isinstance(piece, Member) for piece in row.keras):
+def _apart(
+    row: Row,
+    known: dict[tuple[Named, ...], Row],
+    around: Sequence[Row],
+    faulty: Callable[[Sequence[Row]], set[int]],
+) -> list[Row]:
+    """Return the fewest rows in the place of one that claims too much."""
+    if any(isinstance(piece, Member) and len(piece.table) > 1 for piece in row.keras):
         parts = [one for pairs, one in known.items() if set(pairs) <= set(row.pairs)]
         if len(parts) > 1:
             return parts
+    if len(row.pairs) == 1:
+        return [row]
+    for rows in sorted([*tabled(row), *divided(row)], key=len):
+        if len(rows) < len(row.pairs) and not any(
+            position >= len(around) for position in faulty([*around, *rows])
+        ):
+            return rows
     return [
         Row(row.kind, (first,), (second,), ((first, second),), row.sizes)
         for first, second in row.pairs
@@ -87,32 +106,61 @@ def _finer(row: Row, known: dict[tuple[Named, ...], Row]) -> list[Row]:
 
 
 def _merged(rows: list[Row]) -> list[Row]:
-    """Join rows that differ by one word on each side, the largest family first."""
+    """Join rows that differ by one word on each side, by the table that saves most."""
+    written: set[Words] = set()
     while True:
         families: dict[tuple[object, ...], dict[int, _Hole]] = defaultdict(dict)
         for position, row in enumerate(rows):
             for hole in _holes(row):
                 families[hole.key].setdefault(position, hole)
-        best = max(families.values(), key=_gain, default=None)
-        if best is None or _gain(best) <= 0:
+        tables: dict[Words, list[dict[int, _Hole]]] = defaultdict(list)
+        for family in families.values():
+            words = _table(family)
+            if words is not None:
+                tables[words].append(family)
+        best = max(tables, key=lambda one: _gain(one, tables[one], written), default=None)
+        if best is None or _gain(best, tables[best], written) <= 0:
             return rows
-        joined = _joined([(rows[position], hole) for position, hole in best.items()])
-        first = min(best)
-        rows = [
-            joined if position == first else row
-            for position, row in enumerate(rows)
-            if position == first or position not in best
-        ]
+        rows = _joined_all(rows, _disjoint(tables[best]))
+        written.add(best)
 
 
-def _gain(family: dict[int, _Hole]) -> int:
-    """Return how many lines joining saves; words must be told apart on both sides."""
+def _table(family: dict[int, _Hole]) -> Words | None:
+    """Return the words of a family; ``None`` unless they are told apart on both sides."""
     words = [hole.words for hole in family.values()]
-    if len(words) < _FEWEST_MERGED:
-        return 0
-    if any(len({word[side] for word in words}) < len(words) for side in (0, 1)):
-        return 0
-    return len(words) - 2  # one row and one line of a table are left
+    if len(words) < 2 or any(len({word[side] for word in words}) < len(words) for side in (0, 1)):
+        return None
+    return tuple(sorted(words))
+
+
+def _gain(words: Words, families: Sequence[dict[int, _Hole]], written: set[Words]) -> int:
+    """Return how many lines joining saves: a table is a line, once for all rows that use it."""
+    return len(_disjoint(families)) * (len(words) - 1) - (words not in written)
+
+
+def _disjoint(families: Iterable[dict[int, _Hole]]) -> list[dict[int, _Hole]]:
+    """Return families that have no row in common."""
+    taken: set[int] = set()
+    found = []
+    for family in families:
+        if not taken & family.keys():
+            taken |= family.keys()
+            found.append(family)
+    return found
+
+
+def _joined_all(rows: Sequence[Row], families: Sequence[dict[int, _Hole]]) -> list[Row]:
+    """Return the rows, those of a family as one at the place of its first."""
+    joined = {
+        min(family): _joined([(rows[position], hole) for position, hole in family.items()])
+        for family in families
+    }
+    gone = {position for family in families for position in family}
+    return [
+        joined.get(position, row)
+        for position, row in enumerate(rows)
+        if position in joined or position not in gone
+    ]
 
 
 def _holes(row: Row) -> Iterable[_Hole]:

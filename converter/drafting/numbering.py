@@ -84,6 +84,64 @@ def rows_of(kind: str, pairs: Sequence[Named], sizes: Mapping[str, int]) -> list
     ]
 
 
+def tabled(row: Row) -> list[list[Row]]:
+    """Return a row with one of its numbers as a table, for each number where that can be.
+
+    A number stands for every number that is there, a table for its members alone.
+    """
+    found = []
+    for place, piece in enumerate(row.keras):
+        uses = [one for one in row.torch if _is_use(one, piece)]
+        again = [one for one in row.keras if _is_use(one, piece)]
+        if not isinstance(piece, Number) or len(again) != 1 or len(uses) != 1:
+            continue
+        use = uses[0]
+        assert isinstance(use, Number)
+        values = {_value(row.keras, place, names[0]) for names in row.pairs}
+        table = {str(one): str(use.factor * one + use.offset) for one in values}
+        member = Member(tuple(sorted(table.items())))
+        keras, torch = (
+            tuple(member if _is_use(one, piece) else one for one in side)
+            for side in (row.keras, row.torch)
+        )
+        found.append([Row(row.kind, keras, torch, row.pairs, row.sizes)])
+    return found
+
+
+def divided(row: Row) -> list[list[Row]]:
+    """Return the rows that stand for a row's pairs when one of its numbers is written out."""
+    found = []
+    for place in range(len(_RUN.findall(row.pairs[0][0]))):
+        groups: dict[str, list[Named]] = {}
+        for names in row.pairs:
+            runs = _RUN.findall(names[0])
+            groups.setdefault(runs[place] if place < len(runs) else "", []).append(names)
+        if 1 < len(groups) < len(row.pairs):
+            sizes = dict(row.sizes)
+            parts = (rows_of(row.kind, group, sizes) for group in groups.values())
+            found.append([one for part in parts for one in part])
+    return found
+
+
+def _is_use(piece: Piece, number: Piece) -> bool:
+    return (
+        isinstance(piece, Number)
+        and isinstance(number, Number)
+        and piece.variable == number.variable
+    )
+
+
+def _value(pieces: Pieces, place: int, name: str) -> int:
+    """Return the number at one place of a name; tables stand for no numbers of their own here."""
+    pattern = "".join(
+        f"({_RUN.pattern})" if index == place else _RUN.pattern if isinstance(piece, Number)
+        else ".*?" if isinstance(piece, Member) else re.escape(piece)
+        for index, piece in enumerate(pieces)
+    )  # fmt: skip
+    found = re.fullmatch(pattern, name)
+    return int(found[1]) if found else 0
+
+
 @dataclass(frozen=True, slots=True)
 class _Pair:
     names: Named

@@ -179,6 +179,7 @@ class Bench:
             inputs=self._call.inputs,
             outputs=self._outputs,
             layouts=self._call.layouts,
+            explain=not draft.left_over,  # which is what is wrong with it
         )
         report = compare_sides(
             LiveKeras(self.model), self.module, options=options, inputs=self._arrays(), plan=plan
