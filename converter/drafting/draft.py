@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from converter.drafting.assignment import Pair
 from converter.drafting.certainty import Certainty
+from converter.drafting.leftovers import CONSTANT, UNUSED
 from converter.drafting.numbering import Row
 from converter.drafting.writing import Heading, compose, spell
 from converter.mapping.document import parse_mapping
@@ -85,15 +86,16 @@ class Draft:
         """How many layers and tensors are not accounted for."""
         return len(self.layers) + len(self.tensors)
 
-    def dropping(self, why: str) -> Draft:
+    def dropping(self, kept: Collection[str]) -> Draft:
         """Return the draft that drops everything left over.
 
         Args:
-            why: The reason, for all of it.
+            kept: Buffers that training does not change.
         """
         drops = [("keras", name) for one in self.layers for name in one.tensors]
         drops += [("torch", name) for one in self.tensors for name in one.tensors]
-        heading = replace(self.heading, drops=[(*one, why) for one in drops], leftovers=())
+        said = [(side, name, CONSTANT if name in kept else UNUSED) for side, name in drops]
+        heading = replace(self.heading, drops=said, leftovers=())
         return replace(self, heading=heading, layers=(), tensors=())
 
     @property

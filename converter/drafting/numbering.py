@@ -91,14 +91,13 @@ def tabled(row: Row) -> list[list[Row]]:
     """
     found = []
     for place, piece in enumerate(row.keras):
-        uses = [one for one in row.torch if _is_use(one, piece)]
-        again = [one for one in row.keras if _is_use(one, piece)]
-        if not isinstance(piece, Number) or len(again) != 1 or len(uses) != 1:
+        if not isinstance(piece, Number) or len(_uses(row.keras, piece)) != 1:
             continue
-        use = uses[0]
-        assert isinstance(use, Number)
+        uses = _uses(row.torch, piece)
+        if len(uses) != 1:
+            continue
         values = {_value(row.keras, place, names[0]) for names in row.pairs}
-        table = {str(one): str(use.factor * one + use.offset) for one in values}
+        table = {str(one): str(uses[0].factor * one + uses[0].offset) for one in values}
         member = Member(tuple(sorted(table.items())))
         keras, torch = (
             tuple(member if _is_use(one, piece) else one for one in side)
@@ -123,12 +122,12 @@ def divided(row: Row) -> list[list[Row]]:
     return found
 
 
-def _is_use(piece: Piece, number: Piece) -> bool:
-    return (
-        isinstance(piece, Number)
-        and isinstance(number, Number)
-        and piece.variable == number.variable
-    )
+def _uses(pieces: Pieces, number: Number) -> list[Number]:
+    return [one for one in pieces if isinstance(one, Number) and _is_use(one, number)]
+
+
+def _is_use(piece: Piece, number: Number) -> bool:
+    return isinstance(piece, Number) and piece.variable == number.variable
 
 
 def _value(pieces: Pieces, place: int, name: str) -> int:

@@ -18,6 +18,7 @@ from converter.drafting.candidates import Candidate
 from converter.drafting.draft import Draft
 from converter.drafting.evidence import Evidence
 from converter.drafting.experiment import Aligned, Aligner, write_tensors
+from converter.drafting.leftovers import constants, values_of_others
 from converter.drafting.random_values import random_values
 from converter.errors import ConverterError
 from converter.execution.executor import to_arrays
@@ -37,7 +38,6 @@ from converter.validation.running import run_keras, run_torch
 from converter.validation.validate import Options, compare_sides
 
 BUDGET = 24  # runs of the PyTorch side, at most
-UNUSED = "no output depends on it: those of both models agree whatever its values"
 
 # Axes of an input without its batch, by rank.
 _AXES = {2: "n c", 3: "h w c", 4: "d h w c"}
@@ -59,6 +59,7 @@ class Proof:
         call: How PyTorch was called.
         inputs: What a mapping file says of the inputs; empty where that is the usual.
         outputs: What it says of the outputs, likewise.
+        kept: Buffers among what was left over that had their own values.
     """
 
     report: Report | None
@@ -67,6 +68,7 @@ class Proof:
     call: Call = field(default_factory=Call)
     inputs: tuple[ModelValue, ...] = ()
     outputs: tuple[ModelValue, ...] = ()
+    kept: frozenset[str] = frozenset()
 
     @property
     def is_proved(self) -> bool:
@@ -102,6 +104,7 @@ class Bench:
     _runs: int = 0
     _call: Call = field(default_factory=Call)
     _outputs: tuple[ModelValue, ...] = ()
+    _kept: frozenset[str] = frozenset()
 
     def prove(self, draft: Draft, evidence: Evidence, redraft: Redraft) -> tuple[Draft, Proof]:
         """Prove a draft; where it fails, find out who is who and prove the better one.
@@ -117,6 +120,8 @@ class Bench:
                 self._call = call
                 try:
                     self._outputs = self._found_outputs()
+                    left = [one.name for one in draft.tensors]
+                    self._kept = constants(self.module, left, self._given(self._arrays()))
                     proof = self._compared(draft)
                     if not proof.is_proved:
                         draft, proof = self._searched(draft, proof, evidence, redraft)
@@ -166,14 +171,14 @@ class Bench:
         """Compare the outputs under random weights that went through the draft.
 
         What is left over has random values of its own on either side, so that outputs can agree
-        only where they do not depend on it.
+        only where they do not depend on it; buffers that training does not change are kept.
         """
         keras, torch = KerasModelCheckpoint(self.model), TorchModuleCheckpoint(self.module)
         keras.load(random_values(keras.manifest, self.seed))
-        plan = self._plan(draft.dropping(UNUSED).mapping)
-        left = {one.name for one in draft.tensors}
-        own = {spec.name: spec for spec in torch.manifest if spec.name in left}
-        torch.load(to_arrays(plan, keras) | random_values(own.values(), self.seed + 1))
+        plan = self._plan(draft.dropping(self._kept).mapping)
+        left = [one.name for one in draft.tensors]
+        others = values_of_others(self.module, left, self._kept, self.seed + 1)
+        torch.load(to_arrays(plan, keras) | others)
         options = Options(
             seed=self.seed,
             inputs=self._call.inputs,
@@ -184,7 +189,7 @@ class Bench:
         report = compare_sides(
             LiveKeras(self.model), self.module, options=options, inputs=self._arrays(), plan=plan
         )
-        return Proof(report, self._runs)
+        return Proof(report, self._runs, kept=self._kept)
 
     def _plan(self, mapping: ArchitectureMapping) -> Plan:
         keras = Side("keras", KerasModelCheckpoint(self.model).manifest, label="Keras")

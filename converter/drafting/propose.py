@@ -17,7 +17,7 @@ from converter.drafting.certainty import Certainty
 from converter.drafting.draft import Draft
 from converter.drafting.drafter import Drafter, Wishes
 from converter.drafting.hints import read_hints
-from converter.drafting.proof import BUDGET, UNUSED, Bench, Proof
+from converter.drafting.proof import BUDGET, Bench, Proof
 from converter.drafting.tracing import traced, traced_keras
 from converter.drafting.writing import Heading
 from converter.errors import ConverterError, UsageError
@@ -214,7 +214,7 @@ def _told(made: Draft, proof: Proof) -> Proposal:
     proved = proof.is_proved
     made = made.running(proof.inputs, proof.outputs)
     if proved:
-        made = made.dropping(UNUSED) if made.left_over else made
+        made = made.dropping(proof.kept) if made.left_over else made
         made = made.certain(Certainty.PROVED, "the outputs of both models agree")
     return Proposal(made.commented(_comments(made, proof, is_proved=proved)), proof)
 
