@@ -2,6 +2,7 @@
 
 The index says in which files the variables of each group are; those of one layer may lie in two.
 The group in the later file has no ``name`` attribute, so names are taken from all files together.
+A preset has its ``config.json`` beside the index.
 
 Source: keras 3.15.1 ``saving_lib.ShardedH5IOStore``.
 """
@@ -15,6 +16,7 @@ from typing import Any
 from converter.errors import CorruptFileError
 from converter.formats.beside import open_beside
 from converter.formats.hdf5_tree import Hdf5Tree
+from converter.formats.keras_beside import architecture_beside, metadata_beside
 from converter.formats.keras_checkpoint import (
     PROVENANCE,
     KerasStoreCheckpoint,
@@ -49,10 +51,13 @@ class KerasSharded(KerasStoreCheckpoint):
         self._sources: list[SourceFile] = []
         self._trees: list[Hdf5Tree] = []
         try:
-            weight_map, metadata = self._index()
+            weight_map, ours = self._index()
             found = self._open(weight_map)
             self._check(weight_map, found)
-            self.fill(self._trees, given, metadata=metadata)
+            notices: list[str] = []
+            architecture_there = given or architecture_beside(self.path, notices)
+            metadata = metadata_beside(self.path) | ours
+            self.fill(self._trees, architecture_there, metadata=metadata, notices=notices)
         except BaseException:
             self.close()
             raise

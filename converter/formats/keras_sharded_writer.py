@@ -75,6 +75,7 @@ class KerasShardedWriter(Writer):
         self._name = name
         self._nbytes = target.nbytes
         self._widths = {spec.name: spec.dtype.itemsize for spec in target}
+        self._paths = places
         self._places: dict[str, list[tuple[HdfFile, int]]] = {spec.name: [] for spec in target}
         self._map: dict[str, list[str]] = {}
         self._files: list[HdfFile] = []
@@ -95,6 +96,11 @@ class KerasShardedWriter(Writer):
         """Create one shard of the tensors and the places that it holds."""
         name = f"{self._name.removesuffix(SUFFIX)}_{number:05}.weights.h5"
         builder = SkeletonBuilder()
+        if number == 0:  # layers without variables of their own have names too
+            full = {path.rpartition("/")[0] for paths in self._paths.values() for path in paths}
+            for group, said in structure.groups.items():
+                if group not in full:
+                    builder.group(group, None if said is None else {"name": said})
         for tensor, path in shard:
             group = path.rpartition("/")[0]
             known = self._map.setdefault(f"/{group}", [])

@@ -34,7 +34,8 @@ _SEARCHED = 2**18  # NumPy is named before the first array
 def find_file(path: Path) -> Path:
     """Return the file that a path stands for: itself, or what a folder holds.
 
-    A folder of ``.npy`` files stands for itself, an unzipped ``.keras`` archive for its weights.
+    A folder of ``.npy`` files stands for itself, an unzipped ``.keras`` archive and a
+    preset of Keras for its weights, which may be in shards.
 
     Raises:
         CheckpointError: If a folder holds no index of shards and no ``model.safetensors``.
@@ -44,9 +45,9 @@ def find_file(path: Path) -> Path:
     from converter.formats.numpy_folder import has_arrays
     from converter.formats.safetensors_reader import find_index
 
-    unzipped = path / "model.weights.h5"
-    if unzipped.exists() and (path / "config.json").exists():
-        return unzipped
+    for unzipped in (path / "model.weights.h5", path / "model.weights.json"):
+        if unzipped.exists() and (path / "config.json").exists():
+            return unzipped
     single = path / "model.safetensors"
     indices = any(path.glob("*.safetensors.index.json"))
     if not indices and not single.exists() and has_arrays(path):

@@ -70,6 +70,8 @@ def test_keras_loads_what_is_written(tmp_path: Path) -> None:
     with converter.open(index, **options) as again, converter.open(tmp_path / "a.keras") as source:
         assert set(again.manifest.tensors) == set(source.manifest.tensors)
         assert again.manifest.metadata.keys() == {"weightferry"}
+        with converter.open(index) as alone:  # 'inner' has no variables of its own, and a name
+            assert set(alone.manifest.tensors) == set(source.manifest.tensors)
         assert again.manifest.writer.startswith("Weightferry ")
 
 
