@@ -22,7 +22,7 @@ from converter.formats.wording import quoted
 from converter.layouts.folder import Contents
 from converter.layouts.tables import tables_of_class
 from converter.mapping.config_tables import ConfigTable
-from converter.mapping.config_translation import TorchTensors, to_torch
+from converter.mapping.config_translation import TorchTensors, Translation, to_torch
 from converter.mapping.requirements_told import told
 from converter.mapping.rules import Mapping
 from converter.planning.plan import Plan
@@ -61,18 +61,14 @@ def huggingface_contents(
         PlanError: If the weights do not fit the mapping.
     """
     name, entries = _keras_config(checkpoint)
-    found, table = tables_of_class(name, mapping=mapping, folders=folders)
-    if name in table.tasks:
+    tables = tables_of_class(name, mapping=mapping, folders=folders)
+    found = tables[0][0]
+    if name in tables[0][1].tasks:
         entries = entries.get("backbone", {}).get("config", {})
     conversion = api.plan(checkpoint, mapping=found, to="torch", dtype=dtype, require=require)
     tensors = TorchTensors(found, conversion.plan.target)
-    translated = to_torch(table, entries, tensors)
-    if translated.problems:
-        raise ConfigurationError(
-            f"cannot write the config.json of a {table.architecture}: "
-            f"{_count(translated.problems)} of the {name}",
-            translated.problems,
-        )
+    of_mapping = [table for one, table in tables if one is found]
+    table, translated = _translated(name, of_mapping, entries, tensors)
     plan = _renamed(conversion.plan, table)
     config = {
         "architectures": [table.architecture],
@@ -87,6 +83,23 @@ def huggingface_contents(
         WEIGHTS,
         "safetensors",
         {CONFIG: json.dumps(config, indent=2) + "\n"},
+    )
+
+
+def _translated(
+    name: str, tables: list[ConfigTable], entries: dict[str, Any], tensors: TorchTensors
+) -> tuple[ConfigTable, Translation]:
+    """Return the first table that can say everything, and what it says."""
+    tried = []
+    for table in tables:
+        translated = to_torch(table, entries, tensors)
+        if not translated.problems:
+            return table, translated
+        tried.append((table, translated.problems))
+    table, problems = tried[0]
+    raise ConfigurationError(
+        f"cannot write the config.json of a {table.architecture}: {_count(problems)} of the {name}",
+        problems,
     )
 
 

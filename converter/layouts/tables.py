@@ -16,8 +16,8 @@ Found = tuple[Mapping, ConfigTable]
 
 def tables_of_class(
     name: str, *, mapping: Mapping | str | None, folders: tuple[Path, ...]
-) -> Found:
-    """Return the table of a Keras class.
+) -> list[Found]:
+    """Return every table of a Keras class, in the order of the files.
 
     Args:
         name: The class, without its module.
@@ -28,9 +28,9 @@ def tables_of_class(
         UnsupportedFileError: If there is none.
     """
     tables = list(_tables(mapping, folders))
-    for found, table in tables:
-        if name in {table.keras_class, *table.tasks}:
-            return found, table
+    found = [one for one in tables if name in {one[1].keras_class, *one[1].tasks}]
+    if found:
+        return found
     raise UnsupportedFileError(
         f"cannot translate the configuration of a '{name}': no mapping has a table for it",
         facts=[("tables", _listed(table.keras_class for _, table in tables))],

@@ -2,8 +2,9 @@
 
 A table is about one Keras class and one class of transformers. Each of its rows pairs an entry of
 the Keras config with one of ``config.json``, and is read in both directions; what only one side can
-say is held to the one value that the other side computes with. No row is a formula: a value is the
-same on both sides, or the table does not serve that model.
+say is held to the one value that the other side computes with. A row is no formula: a value is the
+same on both sides, or a whole number that differs by a fixed factor or summand, or the table does
+not serve that model.
 """
 
 from __future__ import annotations
@@ -27,6 +28,11 @@ class ConfigRow:
         axis: PyTorch tensor and axis that show it then, or ``None``.
         holds: Condition of the mapping that decides it where it is nowhere, or ``not`` and one; the
             Keras config need not have it either.
+        null: Whether null is a value of both, and what is nowhere is null.
+        equal: Further entries of ``config.json`` that are written with the same value, and refused
+            with another one.
+        times: Keras counts so many times what transformers counts.
+        plus: And so many more.
     """
 
     keras: str
@@ -37,6 +43,15 @@ class ConfigRow:
     like: str = ""
     axis: tuple[str, int] | None = None
     holds: str = ""
+    null: bool = False
+    equal: tuple[str, ...] = ()
+    times: int = 1
+    plus: int = 0
+
+    @property
+    def is_counted_alike(self) -> bool:
+        """Whether a number is the same on both sides."""
+        return (self.times, self.plus) == (1, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +84,14 @@ class ConfigTable:
         torch_only: Entries of ``config.json`` that have no counterpart, to the value that Keras
             computes with; they are written.
         expected: The same, but not written.
+        cycles: Entries of ``config.json`` that list something for each layer, to what is repeated;
+            they are not written, as transformers makes the same list.
         keras_unset: Entries of Keras that must be null or absent; the model is built with null.
         torch_unset: Entries of ``config.json`` that must be.
         accepted: Entries of ``torch_only`` and ``expected`` to values that are read all the same.
         ignored: Entries of Keras that no output depends on.
+        unfilled: Modules of the class of transformers that Keras has not, to why that may be; a
+            folder is without them, and transformers begins them at random.
     """
 
     keras: str
@@ -85,10 +104,12 @@ class ConfigTable:
     keras_only: Dict[str, Any] = field(default_factory=dict)
     torch_only: Dict[str, Any] = field(default_factory=dict)
     expected: Dict[str, Any] = field(default_factory=dict)
+    cycles: Dict[str, tuple[Any, ...]] = field(default_factory=dict)
     keras_unset: tuple[str, ...] = ()
     torch_unset: tuple[str, ...] = ()
     accepted: Dict[str, Accepted] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+    unfilled: Dict[str, str] = field(default_factory=dict)
 
     @property
     def keras_class(self) -> str:

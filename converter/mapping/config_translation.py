@@ -91,13 +91,18 @@ def to_torch(table: ConfigTable, config: Dict[str, Any], tensors: TorchTensors) 
             text = f"is {_shown(value)} in the Keras config, and its tensors show {_shown(shown)}"
             found.problems.append(Problem("mismatched", row.keras, text))
         value = shown if value is None else value
-        if value is None:
+        if value is None and not row.null:
             found.problems.append(Problem("missing", row.keras, "is not in the Keras config"))
-        for key in (row.torch, *row.copies):
+        elif value is not None and not row.is_counted_alike:
+            value = _counted_in_torch(row, value, found)
+        for key in (row.torch, *row.copies, *row.equal):
             _put(found.entries, key, value)
     found.problems += _unsaid(table, config)
     for key, value in table.torch_only.items():
         _put(found.entries, key, value)
+    for name, why in table.unfilled.items():
+        text = f"the folder is without the '{name}' of {table.architecture}, which begins at random"
+        found.notes.append(f"{text}: {why}")
     return found
 
 
@@ -132,9 +137,10 @@ def to_keras(table: ConfigTable, config: Dict[str, Any], tensors: TorchTensors) 
     found = Translation()
     for row in table.rows:
         value = _torch_value(row, config, tensors)
-        if value is None:
+        if value is None and not row.null:
             found.problems.append(Problem("missing", row.torch, "is not in config.json"))
-        _put(found.entries, row.keras, value)
+        _put(found.entries, row.keras, _counted_in_keras(row, value, found))
+        found.problems += _unequal(table, row, config, value)
         for key in row.copies:
             other = _get(config, key)
             if other is not None and not _is_equal(other, value):
@@ -144,6 +150,7 @@ def to_keras(table: ConfigTable, config: Dict[str, Any], tensors: TorchTensors) 
                 )
     for key, only in {**table.torch_only, **table.expected}.items():
         _check_only(table, key, only, _get(config, key), found)
+    found.problems += _uneven(table, config)
     for key in table.torch_unset:
         if _get(config, key) is not None:
             text = f"is {_shown(_get(config, key))}, which {table.keras_class} is not told of here"
@@ -154,6 +161,65 @@ def to_keras(table: ConfigTable, config: Dict[str, Any], tensors: TorchTensors) 
     if others:
         found.notes.append(f"config.json says more, which is not taken: {', '.join(others)}")
     return found
+
+
+def _counted_in_torch(row: ConfigRow, value: Any, found: Translation) -> Any:
+    """Return what transformers counts where Keras counts ``value``."""
+    number = value - row.plus if isinstance(value, int) else None
+    if number is None or number % row.times:
+        text = f"is {_shown(value)}, which is no {row.torch} {_difference(row)}"
+        found.problems.append(Problem("refused", row.keras, text))
+        return None
+    return number // row.times
+
+
+def _counted_in_keras(row: ConfigRow, value: Any, found: Translation) -> Any:
+    """Return what Keras counts where transformers counts ``value``."""
+    if value is None or row.is_counted_alike:
+        return value
+    number = value * row.times + row.plus if isinstance(value, int) else 0
+    if number <= 0:
+        text = f"is {_shown(value)}, and {_difference(row)} it is no {row.keras}"
+        found.problems.append(Problem("refused", row.torch, text))
+    return number
+
+
+def _difference(row: ConfigRow) -> str:
+    """Return how Keras counts, as a person writes it behind a number.
+
+    Examples:
+        >>> _difference(ConfigRow("a", "b", times=2)), _difference(ConfigRow("a", "b", plus=-2))
+        ('* 2', '- 2')
+    """
+    times = [f"* {row.times}"] if row.times != 1 else []
+    plus = [f"{'+-'[row.plus < 0]} {abs(row.plus)}"] if row.plus else []
+    return " ".join([*times, *plus])
+
+
+def _unequal(
+    table: ConfigTable, row: ConfigRow, config: Dict[str, Any], value: Any
+) -> Iterator[Problem]:
+    """Yield the entries that must have the value of a row and have another one."""
+    for key in row.equal:
+        other = _get(config, key)
+        if other is not None and not _is_equal(other, value):
+            text = (
+                f"is {_shown(other)}, and {table.keras_class} has one value for that and "
+                f"{row.torch}, which is {_shown(value)}"
+            )
+            yield Problem("refused", key, text)
+
+
+def _uneven(table: ConfigTable, config: Dict[str, Any]) -> Iterator[Problem]:
+    """Yield the lists with something for each layer that do not repeat what Keras repeats."""
+    for key, cycle in table.cycles.items():
+        value = _get(config, key)
+        if value is None:
+            continue
+        count = len(value) if isinstance(value, list) else 0
+        if value != [cycle[at % len(cycle)] for at in range(count)]:
+            text = f"is {_shown(value)}, and {table.keras_class} repeats {_shown(list(cycle))}"
+            yield Problem("refused", key, text)
 
 
 def _check_only(table: ConfigTable, key: str, only: Any, value: Any, found: Translation) -> None:
@@ -172,6 +238,8 @@ def _check_only(table: ConfigTable, key: str, only: Any, value: Any, found: Tran
 
 
 def _torch_value(row: ConfigRow, config: Dict[str, Any], tensors: TorchTensors) -> Any:
+    if row.null and row.torch in config:
+        return config[row.torch]
     for key in (row.torch, *row.other, *([row.like] if row.like else [])):
         value = _get(config, key)
         if value is not None:
@@ -188,8 +256,9 @@ def _known_to_keras(table: ConfigTable) -> set[str]:
 
 def _known_to_torch(table: ConfigTable) -> set[str]:
     keys = [*_TORCH_GENERAL, *table.torch_only, *table.expected, *table.torch_unset]
+    keys += table.cycles
     for row in table.rows:
-        keys += [row.torch, *row.other, *row.copies]
+        keys += [row.torch, *row.other, *row.copies, *row.equal]
     return {key.partition(".")[0] for key in keys}
 
 

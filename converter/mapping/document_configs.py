@@ -11,9 +11,14 @@ from converter.mapping.schema import Schema, near
 
 _KEYS = (
     *("keras", "torch", "model_type", "tasks", "prefix", "apart", "rows"),
-    *("keras_only", "torch_only", "expected", "keras_unset", "torch_unset", "accepted", "ignored"),
+    *("keras_only", "torch_only", "expected", "cycles"),
+    *("keras_unset", "torch_unset", "accepted", "ignored", "unfilled"),
 )
-_OPTIONS = ("other", "copies", "absent", "like", "axis", "holds")
+_OPTIONS = (
+    *("other", "copies", "absent", "like", "axis", "holds"),
+    *("null", "equal", "times", "plus"),
+)
+_MOST = 1 << 20  # nothing is counted from further away
 _INSTEAD = ("absent", "like", "axis", "holds")  # of these a row has one at most
 
 ReadAxis = Callable[[str | None, str], tuple[str, int] | None]
@@ -59,10 +64,18 @@ class _Reader:
             keras_only=self._values(table, "keras_only", where),
             torch_only=self._values(table, "torch_only", where),
             expected=self._values(table, "expected", where),
+            cycles={
+                key: tuple(schema.items(value, f"{where}.cycles.{key}"))
+                for key, value in self._values(table, "cycles", where).items()
+            },
             keras_unset=self._texts(table, "keras_unset", where),
             torch_unset=self._texts(table, "torch_unset", where),
             accepted=self._accepted(table, where),
             ignored=self._texts(table, "ignored", where),
+            unfilled={
+                name: schema.text(why, f"{where}.unfilled.{name}")
+                for name, why in self._values(table, "unfilled", where).items()
+            },
         )
         self._check(found, where)
         return found
@@ -93,6 +106,10 @@ class _Reader:
             like=schema.optional(options, "like", where) or "",
             axis=self._read_axis(schema.optional(options, "axis", where), f"{where}.axis"),
             holds=holds,
+            null=schema.flag(options.get("null", False), f"{where}.null"),
+            equal=self._texts(options, "equal", where),
+            times=schema.integer(options.get("times", 1), f"{where}.times", least=1),
+            plus=schema.integer(options.get("plus", 0), f"{where}.plus", least=-_MOST),
         )
 
     def _check(self, table: ConfigTable, where: str) -> None:
@@ -100,8 +117,8 @@ class _Reader:
         keras = [row.keras for row in table.rows]
         keras += [*table.keras_only, *table.keras_unset, *table.ignored]
         torch = [row.torch for row in table.rows]
-        torch += [key for row in table.rows for key in (*row.other, *row.copies)]
-        torch += [*table.torch_only, *table.expected, *table.torch_unset]
+        torch += [key for row in table.rows for key in (*row.other, *row.copies, *row.equal)]
+        torch += [*table.torch_only, *table.expected, *table.cycles, *table.torch_unset]
         for side, keys in (("Keras", keras), ("PyTorch", torch)):
             for key in dict.fromkeys(key for key in keys if keys.count(key) > 1):
                 self._schema.note(where, f"the {side} entry '{key}' is there twice")

@@ -15,14 +15,13 @@ def told(mapping: Mapping, assumptions: Iterable[str], entries: Dict[str, Any]) 
     Args:
         mapping: The mapping whose requirements they are.
         assumptions: As a plan has them.
-        entries: Entries of ``config.json`` that were compared, to what they must be.
+        entries: Entries of ``config.json`` that were compared; a table may hold them to another
+            value than the mapping says of most models, as it says more.
     """
-    known = {(key.rpartition(".")[2], repr(value)) for key, value in entries.items()}
+    known = {key.rpartition(".")[2] for key in entries}
     settled = {
         str(one)
         for one in mapping.requirements
-        if one.side == "torch"
-        and not one.is_absent
-        and (one.attribute.rpartition(".")[2], repr(one.equals)) in known
+        if one.side == "torch" and not one.is_absent and one.attribute.rpartition(".")[2] in known
     }
     return tuple(one for one in assumptions if one not in settled)

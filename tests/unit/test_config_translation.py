@@ -167,6 +167,56 @@ def test_what_is_accepted_or_left_out_is_said():
     ]
 
 
+COUNTED = (
+    HEAD
+    + """
+[[configs]]
+keras = "lib.models:Toy"
+torch = "ToyModel"
+model_type = "toy"
+rows = [
+  ["gated", "inner", { times = 2 }],
+  ["length", "positions", { plus = -2 }],
+  ["window", "sliding", { null = true, absent = 9 }],
+  ["size", "head_dim", { equal = ["scalar"] }],
+]
+cycles = { kinds = ["near", "far"] }
+unfilled = { pooler = "nobody needs it" }
+"""
+)
+(COUNTING,) = parse_mapping(COUNTED).configs
+
+
+def test_what_is_counted_otherwise_is_null_or_must_be_equal():
+    keras = {"gated": 14, "length": 17, "window": None, "size": 5}
+    torch = {"inner": 7, "positions": 19, "sliding": None, "head_dim": 5, "scalar": 5}
+    found = to_torch(COUNTING, keras, TIED)
+    assert (found.entries, found.problems) == (torch, [])
+    note = "the folder is without the 'pooler' of ToyModel, which begins at random: nobody needs it"
+    assert found.notes == [note]
+    for kinds in ({}, {"kinds": None}, {"kinds": ["near", "far", "near"]}):
+        back = to_keras(COUNTING, {**torch, **kinds}, TIED)
+        assert (back.entries, back.problems, back.notes) == (keras, [], [])
+    del torch["sliding"]
+    assert to_keras(COUNTING, torch, TIED).entries["window"] == 9
+
+
+def test_what_cannot_be_counted_otherwise_or_differs():
+    keras = {"gated": 15, "length": "long", "window": 3, "size": 5}
+    assert said(to_torch(COUNTING, keras, TIED)) == [
+        "refused gated: is 15, which is no inner * 2",
+        'refused length: is "long", which is no positions - 2',
+    ]
+    torch = {"inner": 7.5, "positions": 2, "head_dim": 5, "scalar": 6, "kinds": ["far", "near"]}
+    assert said(to_keras(COUNTING, torch, TIED)) == [
+        "refused inner: is 7.5, and * 2 it is no gated",
+        "refused positions: is 2, and - 2 it is no length",
+        "refused scalar: is 6, and Toy has one value for that and head_dim, which is 5",
+        'refused kinds: is ["far", "near"], and Toy repeats ["near", "far"]',
+    ]
+    assert "kinds: is 1," in said(to_keras(COUNTING, {**torch, "kinds": 1}, TIED))[-1]
+
+
 NAMED = 'keras = "a:B"\ntorch = "B"\nmodel_type = "b"\n'
 FAILURES = {
     'torch = "B"\nmodel_type = "b"': ["configs[0]: has no 'keras'"],
@@ -180,6 +230,12 @@ FAILURES = {
         "configs[0].rows[1]: has more than one of absent, like, axis, holds",
         "configs[0].rows[2].holds: no condition is called 'not heade'; near: 'headed'",
         "configs[0]: the Keras entry 'a' is there twice",
+        "configs[0]: the PyTorch entry 'b' is there twice",
+    ],
+    NAMED + 'rows = [["a", "b", { times = 0, plus = 1.5, null = 1, equal = ["b"] }]]': [
+        "configs[0].rows[0].null: must be true or false, is an integer",
+        "configs[0].rows[0].times: must be an integer of at least 1, is 0",
+        "configs[0].rows[0].plus: must be an integer, is a number",
         "configs[0]: the PyTorch entry 'b' is there twice",
     ],
     NAMED + 'torch_only = { x = 1 }\nrows = [["a", "b", { axis '
