@@ -61,6 +61,37 @@ def narrowed(factory: str, sizes: Mapping[str, int], **arguments: Any) -> Any:
     return keras.Model.from_config(config)
 
 
+def keras_hub_of_timm(
+    architecture: str,
+    *,
+    tag: str = "",
+    task: str = "",
+    backbone: Mapping[str, Any] | None = None,
+    **arguments: Any,
+) -> Any:
+    """Build the model of keras_hub that keras_hub itself takes for an architecture of timm.
+
+    Args:
+        architecture: Its name in timm, such as ``efficientnet_b5``.
+        tag: That of its weights in timm, where the model depends on it.
+        task: The class around the backbone, such as ``keras_hub.models:ResNetImageClassifier``;
+            empty for the backbone alone.
+        backbone: Further arguments of the backbone.
+        arguments: Of the task.
+
+    Source:
+        keras_hub 0.32.0 ``utils/timm/preset_loader.py``, ``TimmPresetLoader``.
+    """
+    require("keras", why=f"cannot build '{architecture}'", extra="keras")
+    module = importlib.import_module("keras_hub.src.utils.timm.preset_loader")
+    config = {"architecture": architecture, "pretrained_cfg": {"tag": tag}}
+    loader = module.TimmPresetLoader(architecture, config)
+    found = loader.load_backbone(
+        loader.check_backbone_class(), load_weights=False, **(backbone or {})
+    )
+    return build(task, {"backbone": found, **arguments}, family="keras") if task else found
+
+
 def masked_lm_everywhere(factory: str, **arguments: Any) -> Any:
     """Build a MaskedLM of keras_hub that predicts the word at every position, as PyTorch's do.
 
@@ -81,6 +112,16 @@ def masked_lm_everywhere(factory: str, **arguments: Any) -> Any:
         hidden = hidden["sequence_output"]
     positions = keras.ops.cumsum(keras.ops.ones_like(inputs["token_ids"]), axis=1) - 1
     return keras.Model(inputs, task.masked_lm_head(hidden, positions))
+
+
+def in_turn(parts: Sequence[Any]) -> Any:
+    """Build what runs these PyTorch modules one after the other, such as a padding and a pooling.
+
+    Args:
+        parts: The modules.
+    """
+    torch = require("torch", why="cannot run modules in turn", extra="torch")
+    return torch.nn.Sequential(*parts)
 
 
 def with_biases(factory: str, names: Sequence[str], **arguments: Any) -> Any:

@@ -9,7 +9,13 @@ import pytest
 import converter
 from converter.errors import OperationError, UsageError
 from converter.live.factory import build
-from converter.live.twins import transformers_model, with_arguments, with_biases, without_last
+from converter.live.twins import (
+    in_turn,
+    transformers_model,
+    with_arguments,
+    with_biases,
+    without_last,
+)
 
 pytestmark = [pytest.mark.frameworks, pytest.mark.oracles]
 
@@ -48,6 +54,28 @@ def test_a_function_that_is_not_called():
         with_arguments("timm.models:inception_v3", {"avg_pool3d": {}})
     text = "cannot change 'timm.models:inception_v3': it calls no function 'avg_pool3d'"
     assert caught.value.summary == text
+
+
+def test_the_model_that_keras_hub_takes_for_an_architecture_of_timm():
+    oracles.keras_hub()
+    factory = "converter.live.twins:keras_hub_of_timm"
+    arguments = {"architecture": "resnet18", "backbone": {"image_shape": [43, 65, 3]}}
+    backbone = build(factory, arguments, family="keras", meta=True)
+    assert backbone.stackwise_num_blocks == [2, 2, 2, 2]
+    assert backbone.input_shape == (None, 43, 65, 3)
+    task = "keras_hub.models:ResNetImageClassifier"
+    head = build(factory, {**arguments, "task": task, "num_classes": 5}, family="keras", meta=True)
+    assert head.output_shape == (None, 5)
+    with pytest.raises(UsageError, match="building it raised ValueError"):
+        build(factory, {"architecture": "nosuchnet"}, family="keras")
+
+
+def test_a_padding_and_a_pooling_in_turn():
+    import torch
+
+    module = in_turn([torch.nn.ZeroPad2d((0, 1, 0, 1)), torch.nn.MaxPool2d(3, 2)])
+    image = -torch.ones(3, 2, 4, 6)
+    assert module(image).tolist() == [[[[-1.0, -1.0, 0.0], [0.0, 0.0, 0.0]]] * 2] * 3
 
 
 def test_layers_get_a_bias():
