@@ -115,7 +115,12 @@ def _show_left(title: str, left: tuple[Leftover, ...]) -> None:
 
 
 def verdict(found: Proposal) -> str:
-    """Return how far the draft can be trusted, a few words."""
+    """Return how far the draft can be trusted, and what finding out took, a few words."""
+    runs, budget = found.proof.runs, found.proof.budget
+    return _verdict(found) + (f"; {runs} of at most {budget} runs of PyTorch" if runs else "")
+
+
+def _verdict(found: Proposal) -> str:
     if found.is_proved:
         return "proved: both models give equal outputs"
     if not found.draft.is_complete:

@@ -28,6 +28,7 @@ FORM = 0.8
 NUMBER = 0.8
 SAME_NUMBER = 0.25
 UNUSUAL_KIND = 0.15
+LOST = 2.0
 SAME_VALUES = 100.0
 
 
@@ -48,6 +49,8 @@ class Evidence:
         group_order: The same among layers and modules of the same shapes.
         flow: How well the two agree in what comes before and after them, 0 to 1; all zero where
             the graph of a side is not known.
+        lost: How many tensors that no other layer can take are left over, as against the candidate
+            of the same layer that takes most of them.
         is_graph: Whether every layer is in the graph, so that little is left to the order.
         values: Position of a candidate to whether its values agree.
         hinted: Positions of candidates that a hint asks for.
@@ -59,6 +62,7 @@ class Evidence:
     order: Array
     group_order: Array
     flow: Array
+    lost: Array
     is_graph: bool = False
     values: Mapping[int, bool] = field(default_factory=dict)
     hinted: frozenset[int] = frozenset()
@@ -78,6 +82,7 @@ class Evidence:
             + share * GROUP_ORDER * self.group_order
             + FLOW * (1.0 - self.flow)
             + UNUSUAL_KIND * unusual
+            + LOST * self.lost
         )
         if learned is not None:
             pairs = [(one.unit.path, one.place.module) for one in self.candidates]
@@ -128,6 +133,7 @@ def weigh(
         _order(candidates, keras, torch) if is_ordered else np.zeros(count),
         _group_order(candidates, keras, torch) if is_ordered else np.zeros(count),
         flow,
+        _lost(candidates),
         is_graph=is_graph,
     )
 
@@ -149,6 +155,21 @@ def _executed(
         for one, (_, node) in zip(candidates, nodes, strict=True)
     }
     return flows[0].order, modules
+
+
+def _lost(candidates: Sequence[Candidate]) -> Array:
+    owners: dict[str, set[str]] = {}
+    for one in candidates:
+        for name in one.taken:
+            owners.setdefault(name, set()).add(one.unit.path)
+    own = [sum(len(owners[name]) == 1 for name in one.taken) for one in candidates]
+    most: dict[str, int] = {}
+    for one, count in zip(candidates, own, strict=True):
+        most[one.unit.path] = max(most.get(one.unit.path, 0), count)
+    return np.array(
+        [most[one.unit.path] - count for one, count in zip(candidates, own, strict=True)],
+        dtype=np.float64,
+    )
 
 
 def _same_number(keras: str, torch: str) -> float:

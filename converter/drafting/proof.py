@@ -54,6 +54,7 @@ class Proof:
         report: The comparison of the outputs of the last draft, or ``None`` where it could not be
             made.
         runs: How often the PyTorch side was run to find out who is who.
+        budget: How often it might have been.
         why_not: Why nothing was compared, or where the run could recognise no further module; empty
             otherwise.
         call: How PyTorch was called.
@@ -69,6 +70,7 @@ class Proof:
     inputs: tuple[ModelValue, ...] = ()
     outputs: tuple[ModelValue, ...] = ()
     kept: frozenset[str] = frozenset()
+    budget: int = BUDGET
 
     @property
     def is_proved(self) -> bool:
@@ -126,10 +128,11 @@ class Bench:
                     if not proof.is_proved:
                         draft, proof = self._searched(draft, proof, evidence, redraft)
                     told = (self._told_inputs(), self._outputs)
-                    return draft, replace(proof, call=call, inputs=told[0], outputs=told[1])
+                    proof = replace(proof, call=call, budget=self.budget)
+                    return draft, replace(proof, inputs=told[0], outputs=told[1])
                 except ConverterError as error:
                     why = why or error.summary
-            return draft, Proof(None, self._runs, why)
+            return draft, Proof(None, self._runs, why, budget=self.budget)
 
     def _found_outputs(self) -> tuple[ModelValue, ...]:
         """Run both sides once, whatever their weights, and tell the outputs by their shapes."""

@@ -76,7 +76,8 @@ def test_leftovers_are_listed_with_hints_and_nothing_is_written(convert, folder)
     assert "left over in Keras" in done.out
     assert "left over in PyTorch" in done.out
     assert "--hint 'fc2=net.11'" in done.out
-    assert done.err.startswith("not complete: something is left over on one side; nothing was")
+    assert done.err.startswith("not complete: something is left over on one side; ")
+    assert "; nothing was written\n" in done.err
     assert not (folder / "no.safetensors").exists()
 
 
