@@ -35,6 +35,7 @@ class Drafted:
         wrong: Keras layers that are wrong.
         why_not: Why it is not proved.
         seconds: How long drafting took, without building the models.
+        runs: How often PyTorch was run to find out who is who; 0 where the evidence was enough.
     """
 
     measured: Measured
@@ -43,6 +44,7 @@ class Drafted:
     wrong: tuple[str, ...]
     why_not: str
     seconds: float
+    runs: int
 
 
 def together(mapping: Mapping, keras: Checkpoint, torch: Checkpoint) -> tuple[Together, int]:
@@ -97,7 +99,8 @@ def draft_case(name: str, case: str, *, named: bool, run: bool) -> Drafted:
     measured = Measured(sum(layers.values()), len(layers), found.is_proved)
     wrong = tuple(layer for layer, is_right in layers.items() if not is_right)
     why_not = _why_not(found)
-    return Drafted(measured, len(found.draft.rules), own_rows, wrong, why_not, round(seconds, 1))
+    rows = len(found.draft.rules)
+    return Drafted(measured, rows, own_rows, wrong, why_not, round(seconds, 1), found.proof.runs)
 
 
 def _why_not(found: Proposal) -> str:
