@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from converter.mapping.measured import with_open
 from converter.mapping.rules import Kind, Rule
 from converter.mapping.rules import Mapping as ArchitectureMapping
 from converter.mapping.slots import BESIDE, Slot
@@ -59,6 +60,7 @@ def explain(
         name: A Keras tensor name (``conv1/kernel``) or a state-dict key (``conv1.weight``),
             without a prefix.
     """
+    mapping = with_open(mapping, name)
     found = []
     for rule in mapping.rules:
         kind = kinds[rule.kind]

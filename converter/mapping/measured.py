@@ -6,6 +6,7 @@ stage has which width is read off the shapes, so one rule serves every size of t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from converter.mapping.rules import Mapping
 from converter.mapping.template import Side, Template
 from converter.tensors.manifest import Manifest
 
+_NUMBER = re.compile("[0-9]+")
 UNKNOWN = {"0": "0"}  # the members of such a table as long as no checkpoint is there
 
 
@@ -50,6 +52,19 @@ def with_measured(mapping: Mapping, sides: tuple[Seen, Seen]) -> Mapping:
                 members[size] = number
         tables[name] = members or UNKNOWN
     return replace(mapping, tables=tables)
+
+
+def with_open(mapping: Mapping, name: str) -> Mapping:
+    """Return a mapping whose measured tables fit a name without any checkpoint.
+
+    What the number in it is on the other side cannot be known, so it stays ``{width}`` there.
+    """
+    numbers = set(_NUMBER.findall(name))
+    if not mapping.measured or len(numbers) != 1:
+        return mapping
+    (number,) = numbers
+    members = {one: {number: f"{{{one}}}", f"{{{one}}}": number} for one in mapping.measured}
+    return replace(mapping, tables={**mapping.tables, **members})
 
 
 def _members(mapping: Mapping, table: str, seen: Seen) -> Iterator[tuple[str, str]]:

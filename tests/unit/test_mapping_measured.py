@@ -7,7 +7,9 @@ import pytest
 
 import converter
 from converter.errors import MappingFileError, PlanError
+from converter.mapping.catalogue import load_catalogue
 from converter.mapping.document import parse_mapping
+from converter.mapping.explaining import explain
 from converter.mapping.proofs import digest
 
 TEXT = """
@@ -85,6 +87,16 @@ def test_two_stages_of_one_width_cannot_be_told_apart(planned):
     second = {"stages.1.weight": np.zeros((5, 5)), "decoder.1.proj.weight": np.zeros((4, 5))}
     with pytest.raises(PlanError, match=r"decoder.1.proj.weight  no rule of 'toy' takes it"):
         planned({**_torch((5,)), **second}, to="keras")
+
+
+def test_without_a_checkpoint_the_other_number_stays_open():
+    mapping, kinds = parse_mapping(TEXT), load_catalogue().kinds
+    (found,) = explain(mapping, kinds, "linear_160/kernel")
+    assert (found.layer, found.module) == ("linear_160", "decoder.{width}.proj")
+    (found,) = explain(mapping, kinds, "decoder.2.proj.weight")
+    assert (found.layer, found.module) == ("linear_{width}", "decoder.2.proj")
+    (found,) = explain(mapping, kinds, "stage_3/kernel")
+    assert (found.layer, found.module) == ("stage_3", "stages.3")
 
 
 def test_what_is_measured_decides_where_tensors_go():

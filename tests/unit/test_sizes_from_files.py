@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -86,3 +87,24 @@ def test_only_whole_numbers_are_sizes(tmp_path):
     (tmp_path / "config.json").write_text('["model_type"]')
     assert (read_sizes(tmp_path), read_model_type(tmp_path)) == ({}, None)
     assert (read_sizes(None), read_model_type(None)) == ({}, None)
+
+
+def test_a_live_module_brings_its_configuration():
+    """As modules of transformers do; the same names are those of Llama and others."""
+    torch = pytest.importorskip("torch")
+    module = torch.nn.Module()
+    for name, shape in SHAPES.items():
+        place = module
+        for part in name.split(".")[:-1]:
+            if part not in dict(place.named_children()):
+                place.add_module(part, torch.nn.Module())
+            place = place.get_submodule(part)
+        place.weight = torch.nn.Parameter(torch.zeros(shape))
+    with pytest.raises(PlanError, match="4 undetermined"):
+        converter.plan(module, to="keras", mapping="llama")
+    module.config = SimpleNamespace(to_dict=lambda: CONFIG)
+    plan = converter.plan(module, to="keras", mapping="llama").plan
+    assert plan.target[QUERY].shape == (WIDTH, HEADS, HEAD)
+    module.config = CONFIG  # of another library
+    with pytest.raises(PlanError, match="4 undetermined"):
+        converter.plan(module, to="keras", mapping="llama")
