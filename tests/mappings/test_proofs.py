@@ -20,6 +20,7 @@ from converter.proving.prove import prove_case, prove_variant
 IS_RECORDING = os.environ.get("WEIGHTFERRY_PROOFS") == "write"
 # Their wheels are part of the default environment.
 _DEFAULT = {"torchvision"}
+_LONG = {"nasnet_mobile"}  # 771 layers
 
 
 def _marks(models, *, quick: bool) -> list[pytest.MarkDecorator]:
@@ -30,7 +31,8 @@ def _marks(models, *, quick: bool) -> list[pytest.MarkDecorator]:
 def _cases():
     for name in library.names():
         for case, models in library.get(name).proofs.items():
-            yield pytest.param(name, case, id=f"{name}:{case}", marks=_marks(models, quick=True))
+            marks = _marks(models, quick=name not in _LONG)
+            yield pytest.param(name, case, id=f"{name}:{case}", marks=marks)
 
 
 def _variants():
