@@ -3,7 +3,8 @@
 Where a step is exact, bits are compared, in blocks: neither side is ever held whole. Where its law
 is canonical or rounded, the two may be different representatives of the same (the split of a sum,
 the last bit of a rounding), so they are compared on either side, up to the rounding of the narrower
-type. What a plan only checks (a bias that must be zero) is checked too.
+type. What a plan only checks (a bias that must be zero) is checked too, and what it computes (the
+frequencies of a rotary embedding) is recognised in the target.
 
 A pass says that nothing was lost, doubled or altered. It cannot say that the plan is right.
 """
@@ -17,6 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from converter.algebra.base import Law
+from converter.algebra.computed import Computed
 from converter.algebra.values import Discard
 from converter.errors import OperationError
 from converter.formats.base import Checkpoint
@@ -75,7 +77,9 @@ def compare_by_plan(plan: Plan, source: Checkpoint, target: Checkpoint) -> Repor
 
 
 def _compared(step: Step, source: Checkpoint, target: Checkpoint) -> _Outcome:
-    if isinstance(step.operation, Discard) or (step.law is Law.DERIVED and step.targets):
+    is_computed = isinstance(step.operation, Computed)
+    is_made = step.law is Law.DERIVED and step.targets and not is_computed
+    if isinstance(step.operation, Discard) or is_made:
         return _Outcome(0)
     arrays = [source.read(name) for name in step.sources]
     try:
@@ -83,6 +87,9 @@ def _compared(step: Step, source: Checkpoint, target: Checkpoint) -> _Outcome:
             step.operation.apply(arrays)
             return _Outcome(len(step.sources))
         others = [target.read(name) for name in step.targets]
+        if is_computed:  # it is recognised or not, whatever the last bits are
+            step.operation.inverse().apply(others)
+            return _Outcome(len(others))
         if step.law is Law.EXACT:
             return _bits(step, arrays, others, _Pages(step, source, target))
         return _representatives(step, arrays, others)

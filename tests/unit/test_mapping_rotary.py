@@ -93,3 +93,16 @@ def test_those_of_another_base_are_refused(saved, tmp_path):
     other = converter.plan(file, to="torch", mapping="smollm3", sizes={"rope_theta": 10000})
     with pytest.raises(ConverterError, match="rotary embedding of base 10,000: 1 of 2 values"):
         other.arrays()
+
+
+def test_those_of_another_base_are_seen_when_values_are_compared(saved, tmp_path):
+    file = _keras_file(saved, tmp_path)
+    folder = saved(NEW)
+    assert converter.validate(folder, file, mapping="smollm3").verdict == "pass"
+    arrays = dict(np.load(file))
+    arrays[FREQUENCIES] = arrays[FREQUENCIES] * np.float32(1.01)
+    np.savez(file, **arrays)
+    report = converter.validate(folder, file, mapping="smollm3")
+    (row,) = report.rows
+    assert (report.verdict, row.other) == ("fail", FREQUENCIES)
+    assert row.note.endswith("of base 250,000: 2 of 2 values differ")
