@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ _SAME = (
     ("features", "input_features", "input_values"),
     ("images", "pixel_values", "image", "x"),
 )
+_SHORT = (7, 5)  # lengths of a sequence that most models take
 _MEANING = {name: line[0] for line in _SAME for name in line}
 
 
@@ -113,6 +114,33 @@ def unmasked(inputs: Sequence[Input]) -> tuple[Input, ...]:
         Input(one.name, one.shape, one.dtype, 1.0, 1.0, is_ids=True) if one.is_mask else one
         for one in inputs
     )
+
+
+def inputs_to_try(inputs: Sequence[Input], lengths: Sequence[int]) -> Iterator[tuple[Input, ...]]:
+    """Yield inputs without masks, in sizes that a model may take where it leaves them open.
+
+    Embedded positions bound the length of a sequence, and a model that halves its features with
+    strides takes just twice as many.
+
+    Args:
+        inputs: What the Keras model says.
+        lengths: For how many positions it has embeddings.
+    """
+    plain = unmasked(inputs)
+    yield plain
+    if not any(None in one.shape for one in inputs):
+        return
+    shortest = min([*_SHORT, *lengths])
+    for size in (*_SHORT, *lengths):
+        yield tuple(_of_size(one, size, size) for one in plain)
+    for size in lengths:
+        yield tuple(_of_size(one, shortest, 2 * size) for one in plain)
+
+
+def _of_size(one: Input, ids: int, features: int) -> Input:
+    """Return an input whose open axes have one size, another one for ids than for features."""
+    size = ids if one.is_ids else features
+    return replace(one, shape=tuple(size if axis is None else axis for axis in one.shape))
 
 
 def find_outputs(

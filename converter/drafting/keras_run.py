@@ -12,13 +12,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from converter.drafting.flow import Flow, input_name
-from converter.drafting.recording import Recorder, Tag, Trace
+from converter.drafting.recording import Recorder, Tag, Trace, without_log
 from converter.drafting.torch_flow import kept, torch_flow
 from converter.drafting.units import Unit
 from converter.live.keras_model import KerasModelCheckpoint
 from converter.live.torch_module import is_tensor
 from converter.tensors.dtype import Array
 from converter.validation.running import flatten_outputs, packed
+
+
+def is_traceable() -> bool:
+    """Whether models of this process run on functions of PyTorch."""
+    import keras
+
+    return bool(keras.backend.backend() == "torch")
 
 
 def trace_keras(model: Any, inputs: Mapping[str, Array]) -> Trace | None:
@@ -31,13 +38,11 @@ def trace_keras(model: Any, inputs: Mapping[str, Array]) -> Trace | None:
     Returns:
         The trace, or ``None`` where the model cannot be run so.
     """
-    import keras
-
-    if keras.backend.backend() != "torch":
+    if not is_traceable():
         return None
     found: list[Trace] = []
     # Whatever a foreign model raises on tensors without values, this is no way to trace it.
-    with contextlib.suppress(Exception), kept(model):
+    with contextlib.suppress(Exception), kept(model), without_log():
         found.append(_traced(model, inputs))
     return found[0] if found and all(found[0].results) else None
 

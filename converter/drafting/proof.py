@@ -31,7 +31,7 @@ from converter.planning.plan import Plan
 from converter.planning.planner import make_plan
 from converter.planning.sides import Side
 from converter.tensors.dtype import Array
-from converter.validation.inputs import make_inputs
+from converter.validation.inputs import Input, make_inputs
 from converter.validation.keras_side import LiveKeras, facts_of
 from converter.validation.report import Report
 from converter.validation.running import run_keras, run_torch
@@ -97,12 +97,14 @@ class Bench:
         module: A live PyTorch module.
         seed: Of weights and inputs.
         budget: Runs of the PyTorch side, at most.
+        inputs: What both sides take, where a run without values has shown in which sizes.
     """
 
     model: Any
     module: Any
     seed: int = 0
     budget: int = BUDGET
+    inputs: tuple[Input, ...] = ()
     _runs: int = 0
     _call: Call = field(default_factory=Call)
     _outputs: tuple[ModelValue, ...] = ()
@@ -142,6 +144,10 @@ class Bench:
 
     def _arrays(self) -> dict[str, Array]:
         inputs = unmasked(facts_of(self.model).inputs)
+        if len(self.inputs) == len(inputs):
+            # Names are those of the live model: one that was built from a file may have others.
+            pairs = zip(inputs, self.inputs, strict=True)
+            inputs = tuple(replace(one, shape=sized.shape) for one, sized in pairs)
         return make_inputs(inputs, seed=self.seed, batch=Options().batch)
 
     def _given(self, arrays: Mapping[str, Array]) -> tuple[list[Array], dict[str, Array]]:

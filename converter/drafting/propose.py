@@ -18,7 +18,7 @@ from converter.drafting.draft import Draft
 from converter.drafting.drafter import Drafter, Wishes
 from converter.drafting.hints import read_hints
 from converter.drafting.proof import BUDGET, Bench, Proof
-from converter.drafting.tracing import traced, traced_keras
+from converter.drafting.tracing import Traces, traced, traced_keras
 from converter.drafting.writing import Heading
 from converter.errors import ConverterError, UsageError
 from converter.execution.small_files import write_small
@@ -118,12 +118,15 @@ def draft(
         classes=module_classes(second.checkpoint),
         graph=first.graph(),
     )
-    module = getattr(second.checkpoint, "module", None)
+    module, traces = getattr(second.checkpoint, "module", None), Traces()
     if module is not None:
         model = getattr(first.checkpoint, "model", None)
-        wishes = replace(wishes, trace=traced(model, wishes.graph, module))
+        traces = traced(model, wishes.graph, module)
+        wishes = replace(wishes, trace=traces.torch)
         if model is not None:
-            wishes = replace(wishes, trace_keras=lambda: traced_keras(model))
+            wishes = replace(
+                wishes, trace_keras=lambda: traces.keras or traced_keras(model, traces.inputs)
+            )
     drafter = Drafter(first.checkpoint, second.checkpoint, wishes)
     made = drafter.draft()
     if not prove:
@@ -131,7 +134,7 @@ def draft(
     if first.model is None or second.model is None:
         why = first.why_not or second.why_not
         return _told(made, Proof(None, why_not=why))
-    bench = Bench(first.model, second.model, seed=seed, budget=budget)
+    bench = Bench(first.model, second.model, seed=seed, budget=budget, inputs=traces.inputs)
     return _told(*bench.prove(made, drafter.evidence, drafter.redraft))
 
 

@@ -6,7 +6,9 @@ from is known by then.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import contextlib
+import logging
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +37,18 @@ class Trace:
 
     uses: Sequence[Use]
     results: Sequence[Sources]
+
+
+@contextlib.contextmanager
+def without_log() -> Iterator[None]:
+    """Keep PyTorch from logging what fails on tensors without values: it is only tried."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    before = log.disabled
+    log.disabled = True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 @dataclass(frozen=True, slots=True)

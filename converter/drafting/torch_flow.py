@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from converter.drafting.flow import Flow, input_name
-from converter.drafting.recording import Recorder, Sources, Tag, Trace, Use
+from converter.drafting.recording import Recorder, Sources, Tag, Trace, Use, without_log
 from converter.live.torch_module import TorchModuleCheckpoint
 from converter.tensors.dtype import Array
 from converter.validation.running import evaluating, flatten_outputs
@@ -39,7 +39,7 @@ def trace(
     found: list[Trace] = []
     for on_meta in (True, False):
         # Whatever a foreign module raises on tensors without values, this is no way to trace it.
-        with contextlib.suppress(Exception), kept(module), evaluating(module):
+        with contextlib.suppress(Exception), kept(module), evaluating(module), without_log():
             found.append(_traced(module, *inputs, places=places, on_meta=on_meta))
         if found:
             return found[0]

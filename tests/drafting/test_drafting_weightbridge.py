@@ -1,7 +1,6 @@
 """Side by side with weightbridge, on the pairs that it can express: one tensor to one tensor.
 
-weightbridge is no dependency: the test runs where it is installed (``pip install
-weightbridge==0.0.4``), and what was measured stands in ``report/drafting_weightbridge.md``.
+What was measured stands in ``report/drafting_weightbridge.md``.
 
 Source: weightbridge 0.0.4, ``matcher.py``, ``adapt``; its formats "tensorflow" and "pytorch" hold
 one order of axes each, for all tensors of two and more axes.
@@ -23,7 +22,7 @@ from support.drafting_vision import VISION
 
 import converter
 
-pytestmark = [pytest.mark.frameworks, pytest.mark.long]
+pytestmark = [pytest.mark.frameworks, pytest.mark.oracles, pytest.mark.long]
 
 REPORT = Path(__file__).parents[2] / "report" / "drafting_weightbridge.md"
 # Its vocabulary of leaves is PyTorch's, and "kernel".
