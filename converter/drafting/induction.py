@@ -94,7 +94,9 @@ def _apart(
             return parts
     if len(row.pairs) == 1:
         return [row]
-    for rows in sorted([*tabled(row), *divided(row)], key=len):
+    parts = divided(row)
+    closed = [[one for part in rows for one in next(iter(tabled(part)), [part])] for rows in parts]
+    for rows in sorted([*tabled(row), *parts, *closed], key=len):
         if len(rows) < len(row.pairs) and not any(
             position >= len(around) for position in faulty([*around, *rows])
         ):

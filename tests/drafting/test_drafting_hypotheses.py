@@ -9,7 +9,9 @@ from support.drafting_bench import measure
 from support.drafting_hypotheses import HYPOTHESES, WithPooler, plain
 
 import converter
+from converter.drafting.calling import inputs_to_try
 from converter.drafting.leftovers import CONSTANT, UNUSED
+from converter.validation.inputs import Input
 
 pytestmark = pytest.mark.frameworks
 
@@ -40,6 +42,19 @@ def test_arguments_are_found_by_what_their_names_mean_and_written_down():
         {"keras": "token_ids", "torch": "input_ids"},
         {"keras": "segment_ids", "torch": "token_type_ids"},
     ]
+
+
+def test_open_sizes_follow_embedded_positions():
+    """Two convolutions, one of stride 2, halve what an encoder of 12 positions takes."""
+    features = Input("features", (None, 10), "float32")
+    ids = Input("ids", (None,), "int32", 0.0, 30.0, is_ids=True)
+    tried = [tuple(one.shape for one in each) for each in inputs_to_try([features, ids], [12])]
+    assert tried[0] == ((None, 10), (None,))
+    assert ((7, 10), (7,)) in tried
+    assert ((12, 10), (12,)) in tried
+    assert tried[-1] == ((24, 10), (5,))
+    fixed = Input("image", (8, 8, 3), "float32")
+    assert len(list(inputs_to_try([fixed], [12]))) == 1
 
 
 def test_what_no_output_needs_is_dropped_with_that_reason():

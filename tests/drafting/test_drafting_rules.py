@@ -112,6 +112,50 @@ def test_words_that_differ_alike_become_a_table():
     assert written.tables == {"part": {"key": "k", "query": "q", "value": "v"}}
 
 
+def _claiming(*others):
+    """Return what finds the rows that would also be about some other layers."""
+
+    def faulty(rows):
+        written = spell(rows)
+        return {
+            place
+            for place, (_, keras, _) in enumerate(written.rows)
+            if any(Template.parse(keras, written.tables, "keras").match(one) for one in others)
+        }
+
+    return faulty
+
+
+def test_a_number_that_claims_too_much_becomes_a_table():
+    """The shortcut of a block is 0 in Keras, and under another name in PyTorch."""
+    names = [(f"s{s}_{c}_conv", f"l{s + 1}.conv{c}") for s in range(4) for c in (1, 2, 3)]
+    [row] = induce(_pairs(names), _claiming("s0_0_conv", "s3_0_conv"))
+    written = spell([row])
+    assert written.rows == (("dense", "s{s}_{part}_conv", "l{s+1}.conv{part}"),)
+    assert written.tables == {"part": {"1": "1", "2": "2", "3": "3"}}
+
+
+def test_where_no_table_helps_one_number_is_written_out():
+    names = [(f"s{s}_b{b}", f"l{s}.{b}") for s in range(2) for b in range(3 + s)]
+    written = spell(induce(_pairs(names), _claiming("s0_b3")))
+    assert [(keras, torch) for _, keras, torch in written.rows] == [
+        ("s0_b{part1}", "l0.{part1}"), ("s1_b{part2}", "l1.{part2}"),
+    ]  # fmt: skip
+    assert written.tables["part1"] == {"0": "0", "1": "1", "2": "2"}
+
+
+def test_rows_that_differ_by_one_word_share_its_table():
+    """A table of two words saves a line where two rows use it, and none where one does."""
+    names = [(f"{s}/{w}_{n}", f"{t}.{v}.{n}") for s, t in (("enc", "e"), ("dec", "d"))
+             for w, v in (("mlp", "fc"), ("ln", "norm")) for n in range(3)]  # fmt: skip
+    written = spell(induce(_pairs(names), lambda rows: set()))
+    assert len(written.rows) == 2
+    assert written.tables == {"part": {"dec": "d", "enc": "e"}}
+    alone = spell(induce(_pairs(names[:3] + names[6:9]), lambda rows: set()))
+    assert len(alone.rows) == 2
+    assert alone.tables == {}
+
+
 def test_a_row_that_claims_too_much_is_taken_apart():
     names = [(f"layer_{n}/{word}", f"h.{n}.{word}") for n in range(3) for word in ("a", "b", "c")]
     calls = []
