@@ -95,8 +95,9 @@ def _apart(
     if len(row.pairs) == 1:
         return [row]
     parts = divided(row)
-    closed = [[one for part in rows for one in next(iter(tabled(part)), [part])] for rows in parts]
-    for rows in sorted([*tabled(row), *parts, *closed], key=len):
+    options: list[list[Row]] = [*tabled(row), *parts]
+    options += [[one for part in rows for one in _closed(part)] for rows in parts]
+    for rows in sorted(options, key=len):
         if len(rows) < len(row.pairs) and not any(
             position >= len(around) for position in faulty([*around, *rows])
         ):
@@ -105,6 +106,11 @@ def _apart(
         Row(row.kind, (first,), (second,), ((first, second),), row.sizes)
         for first, second in row.pairs
     ]
+
+
+def _closed(row: Row) -> list[Row]:
+    """Return a row that stands for no other numbers than are there, where that can be."""
+    return next(iter(tabled(row)), [row])
 
 
 def _merged(rows: list[Row]) -> list[Row]:

@@ -193,7 +193,7 @@ class Bench:
             inputs=self._call.inputs,
             outputs=self._outputs,
             layouts=self._call.layouts,
-            explain=not draft.left_over,  # which is what is wrong with it
+            explain=False,  # it takes minutes, and the next draft is tried in the meantime
         )
         report = compare_sides(
             LiveKeras(self.model), self.module, options=options, inputs=self._arrays(), plan=plan
