@@ -94,9 +94,9 @@ def _apart(
             return parts
     if len(row.pairs) == 1:
         return [row]
-    parts = divided(row)
-    options: list[list[Row]] = [*tabled(row), *parts]
-    options += [[one for part in rows for one in _closed(part)] for rows in parts]
+    divisions = divided(row)
+    options = [*tabled(row), *divisions]
+    options += [[one for part in rows for one in _closed(part)] for rows in divisions]
     for rows in sorted(options, key=len):
         if len(rows) < len(row.pairs) and not any(
             position >= len(around) for position in faulty([*around, *rows])
