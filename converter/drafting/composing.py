@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from converter.drafting.absorbing import absorbing
 from converter.drafting.assignment import Assignment
 from converter.drafting.certainty import Certainty, certainty_of
 from converter.drafting.draft import Draft, DraftedRule, Leftover
@@ -15,6 +16,7 @@ from converter.drafting.numbering import Row
 from converter.drafting.units import Units
 from converter.drafting.writing import Heading, Written, compose, spell
 from converter.errors import MappingError
+from converter.graph.nodes import Graph
 from converter.mapping.catalogue import load_catalogue
 from converter.mapping.document import parse_mapping
 from converter.mapping.expansion import expand
@@ -32,6 +34,7 @@ class Composer:
         assignment: What is paired.
         heading: What stands around the rows in the file.
         recognised: Keras paths that experiments have recognised.
+        graph: The Keras graph, where its configuration tells.
     """
 
     def __init__(
@@ -41,11 +44,15 @@ class Composer:
         assignment: Assignment,
         heading: Heading,
         recognised: frozenset[str],
+        *,
+        graph: Graph | None = None,
     ) -> None:
         self._units = units
         self._evidence = evidence
         self._assignment = assignment
         self._heading = heading
+        kinds = load_catalogue().kinds.values()
+        self._absorbing = absorbing(assignment.pairs, graph, kinds)
         self._certainty = {
             pair.candidate.unit.path: certainty_of(
                 pair, evidence, is_recognised=pair.candidate.unit.path in recognised
@@ -55,7 +62,7 @@ class Composer:
 
     def draft(self) -> Draft:
         """Return the draft."""
-        rows = induce(self._assignment.pairs, self._faulty)
+        rows = self._absorbing.told(induce(self._absorbing.pairs, self._faulty))
         written = spell(rows)
         rules = tuple(
             self._rule(row, columns) for row, columns in zip(rows, written.rows, strict=True)
@@ -74,6 +81,7 @@ class Composer:
 
     def _faulty(self, rows: Sequence[Row]) -> set[int]:
         """Return the positions of rows that do not stand for their pairs alone."""
+        rows = self._absorbing.told(rows)
         mapping = self._read(rows, spell(rows))
         if isinstance(mapping, set):
             return mapping

@@ -149,7 +149,8 @@ class Drafter:
                 facts=[("because", "no layer kind pairs their shapes")],
             )
         heading = self._wishes.heading
-        return Composer(self._units, evidence, assignment, heading, recognised).draft()
+        graph = self._wishes.graph
+        return Composer(self._units, evidence, assignment, heading, recognised, graph=graph).draft()
 
 
 def _is_kept(one: Candidate, pinned: Dict[str, str]) -> bool:

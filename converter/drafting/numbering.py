@@ -60,6 +60,9 @@ class Row:
         torch: Right column.
         pairs: The pairs that it stands for.
         sizes: Sizes of pattern axes.
+        beside: Path of a second Keras layer that the kind takes something of; its numbers are
+            those of the left column.
+        without: Slots that another row takes.
     """
 
     kind: str
@@ -67,6 +70,8 @@ class Row:
     torch: Pieces
     pairs: tuple[Named, ...]
     sizes: tuple[tuple[str, int], ...] = ()
+    beside: Pieces = ()
+    without: tuple[str, ...] = ()
 
 
 def rows_of(kind: str, pairs: Sequence[Named], sizes: Mapping[str, int]) -> list[Row]:

@@ -25,10 +25,12 @@ class Written:
     Attributes:
         rows: Kind, left column, right column of each.
         tables: Table name to Keras spelling to PyTorch spelling.
+        beside: The second Keras layer of each, or an empty text.
     """
 
     rows: tuple[tuple[str, str, str], ...]
     tables: Mapping[str, Mapping[str, str]]
+    beside: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +64,13 @@ def spell(rows: Iterable[Row]) -> Written:
     """Return the columns of rows as texts, with names for their tables and numbers."""
     rows = list(rows)
     tables = _name_tables(rows)
-    spelt = []
+    spelt, beside = [], []
     for row in rows:
         names = _name_numbers(row.keras, set(tables.values()))
         spelt.append((row.kind, _text(row.keras, names, tables), _text(row.torch, names, tables)))
-    return Written(tuple(spelt), {name: dict(member.table) for member, name in tables.items()})
+        beside.append(_text(row.beside, names, tables))
+    written = {name: dict(member.table) for member, name in tables.items()}
+    return Written(tuple(spelt), written, tuple(beside))
 
 
 def compose(rows: Sequence[Row], written: Written, heading: Heading, notes: Sequence[str]) -> str:
@@ -82,8 +86,8 @@ def compose(rows: Sequence[Row], written: Written, heading: Heading, notes: Sequ
     lines += ["schema = 1", f"name = {_quoted(heading.name)}"]
     lines += [f"keras = {_quoted(heading.keras)}", f"torch = {_quoted(heading.torch)}", ""]
     lines.append("rules = [")
-    for row, columns, note in zip(rows, written.rows, notes, strict=True):
-        lines.append(f"  [{', '.join(_entries(row, columns))}], # {note}")
+    for row, columns, beside, note in zip(rows, written.rows, written.beside, notes, strict=True):
+        lines.append(f"  [{', '.join(_entries(row, columns, beside))}], # {note}")
     lines.append("]")
     lines += [f"# {line}" for line in heading.leftovers]
     lines += _drops(heading.drops)
@@ -114,11 +118,18 @@ def _values(title: str, values: Sequence[ModelValue]) -> list[str]:
     return lines
 
 
-def _entries(row: Row, columns: tuple[str, str, str]) -> list[str]:
+def _entries(row: Row, columns: tuple[str, str, str], beside: str) -> list[str]:
     entries = [_quoted(text) for text in columns]
+    options = []
     if row.sizes:
         sizes = ", ".join(f"{axis} = {size}" for axis, size in row.sizes)
-        entries.append(f"{{ sizes = {{ {sizes} }} }}")
+        options.append(f"sizes = {{ {sizes} }}")
+    if row.without:
+        options.append(f"without = [{', '.join(map(_quoted, row.without))}]")
+    if beside:
+        options.append(f"beside = {_quoted(beside)}")
+    if options:
+        entries.append(f"{{ {', '.join(options)} }}")
     return entries
 
 

@@ -1,8 +1,8 @@
 """Drafts of every pair that proves the mapping library, whose mappings the draft does not see.
 
-A part of it: ``scripts/test.py --no-lint --long --oracles tests/drafting/test_drafting_library.py -k
-"bert and names"``. What is measured goes into ``report/drafting_library.jsonl`` line by line as it
-comes, and what the lines come to stands in ``report/drafting_library.md`` after a run of everything.
+A part of it: ``scripts/test.py --no-lint --long --oracles tests/drafting/test_drafting_library.py``
+and ``-k "bert and names"``. What is measured goes into ``report/drafting_library.jsonl`` line by
+line, and what the lines come to into ``report/drafting_library.md`` after a run of everything.
 """
 
 from __future__ import annotations
