@@ -134,7 +134,7 @@ def test_a_module_that_moves_the_axes_itself_is_run_on_the_axes_of_keras():
     pair = next(one for one in SEQUENCES if one.name == "mixer")
     proposal = converter.draft(pair.keras(), pair.torch())
     assert proposal.is_proved
-    assert set(proposal.proof.layouts.values()) == {"channels_last"}
+    assert set(proposal.proof.call.layouts.values()) == {"channels_last"}
     assert '[[inputs]]\naxes = "b n c -> b n c"\n' in proposal.text
 
 
