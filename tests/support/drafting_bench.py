@@ -25,8 +25,9 @@ def scrambled(module: nn.Module, seed: int = 0) -> tuple[nn.Module, dict[str, st
     new = {"": ""}
     for path, parent in list(module.named_modules()):
         is_list = isinstance(parent, nn.ModuleList | nn.Sequential)
+        is_bare = type(parent) is nn.Module  # what torch.fx puts modules into
         # Parts of PyTorch's own layers (out_proj of attention) are no names that anybody chose.
-        if type(parent).__module__.startswith("torch.nn.") and not is_list:
+        if type(parent).__module__.startswith("torch.nn.") and not (is_list or is_bare):
             continue
         renamed: dict[str, nn.Module | None] = {}
         for name, child in parent._modules.items():  # also those that are None
