@@ -13,12 +13,9 @@ from converter.drafting.units import Place, Unit
 from converter.errors import OperationError
 from converter.mapping.notes import is_entry
 from converter.mapping.rules import Kind
-from converter.mapping.slots import COMPUTED, Slot
+from converter.mapping.slots import Slot
 from converter.planning.binding import bind_slot
 from converter.tensors.spec import TensorSpec
-
-# Operations for which one side may lack the tensor while the other has it.
-_ONE_SIDED = COMPUTED | {"constant", "derived"}
 
 _Form = tuple[tuple[str, tuple[int, ...]], ...]
 
@@ -170,7 +167,7 @@ def serves(kind: Kind, unit: Unit, known: Collection[str]) -> bool:
 
 def needed_slots(kind: Kind) -> frozenset[str]:
     """Return the slots that a layer of a kind must have."""
-    return frozenset(name for slot in kind.slots if not _may_lack(slot) for name in slot.keras)
+    return frozenset(name for slot in kind.slots if not slot.may_lack for name in slot.keras)
 
 
 def _has_slots(kind: Kind, unit: Unit) -> bool:
@@ -182,7 +179,7 @@ def _has_all(kind: Kind, place: Place) -> bool:
     """Whether a place has what a kind must find, and nothing beside it that the kind leaves."""
     own = _own(kind)
     for slot in kind.slots:
-        if not _may_lack(slot) and any(name not in place.tensors for name in slot.torch):
+        if not slot.may_lack and any(name not in place.tensors for name in slot.torch):
             return False
     if "" in own or any(_is_numbered(name) for name in own):
         return True  # a bare tensor, or one layer of a recurrent module that holds several
@@ -192,10 +189,6 @@ def _has_all(kind: Kind, place: Place) -> bool:
 
 def _is_numbered(name: str) -> bool:
     return "_l" in name and name.rpartition("_l")[2][:1].isdigit()
-
-
-def _may_lack(slot: Slot) -> bool:
-    return slot.optional or slot.operation in _ONE_SIDED
 
 
 def _fits(
@@ -221,7 +214,7 @@ def _slot_fits(
         return True
     has_first, has_second = len(first) == len(slot.keras), len(second) == len(slot.torch)
     if not first and not second:
-        return _may_lack(slot)
+        return slot.may_lack
     if slot.operation == "constant" and (has_first != has_second) and not (first and second):
         return True
     if not (has_first and has_second):

@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from converter.drafting.units import Unit, Units
 from converter.mapping.claims import join, layer_index
 from converter.mapping.rules import Kind
-from converter.mapping.slots import BESIDE, COMPUTED, Slot
+from converter.mapping.slots import BESIDE
 from converter.mapping.template import skeleton
 from converter.tensors.manifest import Manifest
 from converter.tensors.spec import LayerSpec, TensorSpec
-
-_ONE_SIDED = COMPUTED | {"constant", "derived"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +92,11 @@ def _tensors(kind: Kind, path: str, manifest: Manifest) -> Mapping[str, TensorSp
     for slot in kind.slots:
         names = [own.get(name) or join(path, name, "/") for name in slot.keras]
         present = [name for name in names if name in manifest.tensors]
-        if len(present) < len(names) and (present or not _may_lack(slot)):
+        if len(present) < len(names) and (present or not slot.may_lack):
             return {}
         if present:
             found |= {part: manifest[name] for part, name in zip(slot.keras, present, strict=True)}
     return found
-
-
-def _may_lack(slot: Slot) -> bool:
-    return slot.optional or slot.operation in _ONE_SIDED
 
 
 def _is_whole(names: frozenset[str], leaves: Mapping[str, Unit]) -> bool:

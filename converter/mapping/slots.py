@@ -52,6 +52,11 @@ class Slot:
         return self.operation in COMPUTED
 
     @property
+    def may_lack(self) -> bool:
+        """Whether a side may lack the tensors and the slot still holds."""
+        return self.optional or self.is_computed or self.operation in {"constant", "derived"}
+
+    @property
     def full_pattern(self) -> str | None:
         """The pattern with both of its sides."""
         if self.pattern is None or not self.is_computed:
