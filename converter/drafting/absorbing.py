@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from converter.drafting.assignment import Pair
+from converter.drafting.candidates import Candidate
 from converter.drafting.numbering import Piece, Row
 from converter.graph.nested import found_in
 from converter.graph.nodes import Call, Graph, Layer, ValueRef
@@ -65,11 +66,11 @@ def absorbing(pairs: Sequence[Pair], graph: Graph | None, kinds: Iterable[Kind])
     found = {pair.candidate.unit.layer.path: pair for pair in pairs}
     changed: dict[str, Kind] = {}
     taken, without = {}, {}
-    for path, source in ({} if graph is None else directly_before(graph)).items():
+    for path, source in ({} if graph is None else normalised_directly(graph)).items():
         if path not in found or source not in found:
             continue
         kind = _absorbing(found[path].candidate.kind, every)
-        given = kind and _without(found[source].candidate.kind, _given_up(kind), every)
+        given = kind and _without(found[source].candidate, _given_up(kind), every)
         if kind and given:
             changed |= {path: kind, source: given}
             taken[path], without[source] = source, _given_up(kind)
@@ -82,10 +83,11 @@ def _of_kind(pair: Pair, changed: Mapping[str, Kind]) -> Pair:
     return pair if kind is None else replace(pair, candidate=replace(one, kind=kind))
 
 
-def directly_before(graph: Graph) -> dict[str, str]:
-    """Return each layer to the one whose output it takes alone, with nothing between the two.
+def normalised_directly(graph: Graph) -> dict[str, str]:
+    """Return each normalisation to the layer whose features it takes, and nobody else does.
 
-    Layers that are called more than once, or that apply an activation, are left out.
+    Nothing stands between the two, no activation either, and the axis is that of the features.
+    Layers that are called more than once are left out.
     """
     found: dict[str, str] = {}
     layers = {layer.path: layer for layer in graph.layers}
@@ -96,21 +98,33 @@ def directly_before(graph: Graph) -> dict[str, str]:
     for call in graph.calls:
         layer, refs = layers[call.layer], _taken(call)
         if layer.model is not None:
-            found |= directly_before(layer.model)
+            found |= normalised_directly(layer.model)
         if len(refs) != 1 or times[call.layer] > 1 or refs[0].call not in calls:
             continue
-        source = layers[calls[refs[0].call].layer]
-        if taken[refs[0]] == 1 and times[source.path] == 1 and _is_linear(source):
+        before = calls[refs[0].call]
+        source = layers[before.layer]
+        if (
+            taken[refs[0]] == 1
+            and times[source.path] == 1
+            and _is_of_features(layer, source, before)
+        ):
             found[layer.path] = source.path
     return found
 
 
+def _is_of_features(layer: Layer, source: Layer, before: Call) -> bool:
+    """Whether a layer normalises what another gives as it is, along the axis of its biases."""
+    shape = before.outputs[0].shape if before.outputs else None
+    is_wrapped = source.model is not None or source.inner is not None
+    if shape is None or is_wrapped or source.config.get("activation") not in (None, "linear"):
+        return False
+    rank = len(shape)
+    features = 1 if source.config.get("data_format") == "channels_first" else rank - 1
+    return layer.config.get("axis") in (features, features - rank)
+
+
 def _taken(call: Call) -> list[ValueRef]:
     return list(found_in((call.arguments, dict(call.keywords)), ValueRef))
-
-
-def _is_linear(layer: Layer) -> bool:
-    return layer.model is None and layer.config.get("activation") in (None, "linear")
 
 
 def _absorbing(plain: Kind, kinds: Iterable[Kind]) -> Kind | None:
@@ -138,17 +152,20 @@ def _given_up(kind: Kind) -> tuple[str, ...]:
     return tuple(name.removeprefix(BESIDE) for name in names if name.startswith(BESIDE))
 
 
-def _without(one: Kind, slots: Sequence[str], kinds: Iterable[Kind]) -> Kind | None:
+def _without(one: Candidate, slots: Sequence[str], kinds: Iterable[Kind]) -> Kind | None:
     """Return the usual kind of a layer that gives up slots which PyTorch lacks; ``None`` if not."""
-    lacking = [slot for slot in one.slots if slot.operation == "constant"]
-    if not {(name,) for name in slots} <= {slot.keras for slot in lacking}:
+    given = [slot for slot in one.kind.slots if set(slot.keras) & set(slots)]
+    is_known = {*slots} <= {name for slot in given for name in slot.keras}
+    is_there = any(name in one.place.tensors for slot in given for name in slot.torch)
+    if is_there or not is_known or not {*slots} <= one.unit.tensors.keys():
         return None
-    kept = [slot for slot in one.slots if not set(slot.keras) & set(slots)]
+    kept = [slot for slot in one.kind.slots if slot not in given]
     for kind in kinds:
         is_same = kept == [slot for slot in kind.slots if not set(slot.keras) & set(slots)]
-        if kind.automatic and kind.keras == one.keras and kind.torch == one.torch and is_same:
+        is_of_both = (kind.keras, kind.torch) == (one.kind.keras, one.kind.torch)
+        if kind.automatic and is_of_both and is_same:
             return kind
-    return one
+    return one.kind
 
 
 def _holes(pieces: Iterable[Piece]) -> list[Piece]:

@@ -7,6 +7,8 @@ import oracles
 import pytest
 
 import converter
+from converter.drafting.absorbing import normalised_directly
+from converter.graph.reading import read_graph
 
 pytestmark = pytest.mark.frameworks
 
@@ -41,12 +43,12 @@ def keras_net(between: str = ""):
     return keras.Model(image, keras.layers.Dense(4, name="head")(x))
 
 
-def torch_net():
+def torch_net(*, bias: bool = False):
     from torch import nn
 
     parts, before = [], 3
     for width in WIDTHS:
-        parts += [nn.Conv2d(before, width, 2, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+        parts += [nn.Conv2d(before, width, 2, bias=bias), nn.BatchNorm2d(width), nn.ReLU()]
         before = width
     return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, 4))
 
@@ -83,3 +85,37 @@ def test_a_bias_that_something_else_sees_is_not_taken_in(between):
     kinds = {rule.keras: (rule.kind, rule.without) for rule in found.draft.mapping.rules}
     assert kinds["stage2_conv"] == ("conv2d_bias_or_zero", ())
     assert kinds["stage2_norm"] == ("batch_norm", ())
+
+
+def test_a_bias_that_both_sides_have_stays_where_it_is():
+    found = converter.draft(keras_net(), torch_net(bias=True))
+    assert found.is_proved
+    assert rows(found) == [("conv2d", ""), ("batch_norm", ""), ("dense", "")]
+
+
+def _found(*layers, size=(9, 7, 3)) -> dict[str, str]:
+    import keras
+
+    model = keras.Sequential([keras.Input(size), *layers])
+    return normalised_directly(read_graph(converter.open(model)))
+
+
+def test_an_activation_inside_a_wrapper_stands_between_as_well():
+    import keras
+
+    L = keras.layers
+    plain, steps = L.Conv2D(4, 2, name="conv"), L.Conv2D(4, 2, activation="relu")
+    assert _found(plain, L.BatchNormalization(name="norm")) == {"norm": "conv"}
+    steps = L.TimeDistributed(steps, name="steps")
+    assert _found(steps, L.BatchNormalization(name="norm"), size=(5, 9, 7, 3)) == {}
+
+
+def test_a_normalisation_over_another_axis_takes_nothing_in():
+    """Four channels and four rows: no shape tells the two apart."""
+    import keras
+
+    rows = keras.layers.BatchNormalization(axis=1, name="rows")
+    assert _found(keras.layers.Conv2D(4, 2, name="conv"), rows, size=(5, 7, 3)) == {}
+    dense = keras.layers.Dense(4, name="dense")
+    last = keras.layers.BatchNormalization(axis=-1, name="last")
+    assert _found(dense, last, size=(6,)) == {"last": "dense"}
