@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from support.toy_plans import Toy
 
 import converter
 from converter.errors import ConverterError, PlanError
@@ -29,16 +30,7 @@ TORCH = {
 
 @pytest.fixture
 def planned(tmp_path):
-    (tmp_path / "toy.toml").write_text(TEXT)
-
-    def plan(source, **more):
-        np.savez(tmp_path / "source.npz", **source)
-        if "like" in more:
-            np.savez(tmp_path / "like.npz", **more["like"])
-            more["like"] = tmp_path / "like.npz"
-        return converter.plan(tmp_path / "source.npz", mapping=str(tmp_path / "toy.toml"), **more)
-
-    return plan
+    return Toy(tmp_path, TEXT)
 
 
 def test_the_numbers_of_positions_are_made_as_many_as_there_are_rows(planned):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from support.toy_plans import Toy
 
-import converter
 from converter.errors import MappingFileError, PlanError
 from converter.mapping.catalogue import load_catalogue
 from converter.mapping.document import parse_mapping
@@ -48,13 +48,7 @@ def _torch(widths=WIDTHS):
 
 @pytest.fixture
 def planned(tmp_path):
-    (tmp_path / "toy.toml").write_text(TEXT)
-
-    def plan(source, **more):
-        np.savez(tmp_path / "source.npz", **source)
-        return converter.plan(tmp_path / "source.npz", mapping=str(tmp_path / "toy.toml"), **more)
-
-    return plan
+    return Toy(tmp_path, TEXT)
 
 
 def _same(found, wanted):
