@@ -76,7 +76,8 @@ def draft_case(name: str, case: str, *, named: bool, run: bool) -> Drafted:
     torch.manual_seed(0)
     model: Any = build_source(mapping.proofs[case].keras, family="keras")
     module: Any = build_source(mapping.proofs[case].torch, family="torch")
-    meet_requirements(mapping, model, module)
+    if not mapping.proofs[case].deviates:  # as in a proof: such a twin may not run with them
+        meet_requirements(mapping, model, module)
     first, second = open_live(model), open_live(module)
     assert first is not None
     assert second is not None
