@@ -41,7 +41,7 @@ def constants(
     modes = [(one, one.training) for one in module.modules()]
     try:
         module.train()
-        with torch.no_grad():
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):  # dropout draws from the user's
             module(
                 *(_tensor(one) for one in given[0]),
                 **{name: _tensor(one) for name, one in given[1].items()},

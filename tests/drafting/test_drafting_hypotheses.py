@@ -96,3 +96,36 @@ def test_a_buffer_that_the_module_makes_is_dropped_and_running_statistics_are_no
     drops = {one["torch"]: one["why"] for one in tomllib.loads(made.text)["drop"]}
     assert drops == {"pooler.weight": UNUSED, "pooler.bias": UNUSED, "scale": CONSTANT}
     assert not converter.draft(plain(), WithBuffer(is_constant=False)).is_proved
+
+
+def test_a_draft_leaves_both_models_and_the_random_stream_as_they_were():
+    """A buffer is tried in training, where statistics move and dropout draws random numbers."""
+    import numpy as np
+    import oracles
+    import torch
+    from torch import nn
+
+    class Trained(WithPooler):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("scale", torch.ones(1))
+            self.bn, self.dropout = nn.BatchNorm1d(6), nn.Dropout(0.4)
+
+        def forward(self, x):
+            self.bn(x)
+            return super().forward(self.dropout(x * self.scale))
+
+    model, module = plain(), Trained()
+    oracles.randomise_keras(model)
+    for value in module.state_dict().values():
+        value.copy_(torch.rand(value.shape) * 3 + 1)
+    module.bn.eval()
+    ours = [one.tobytes() for one in model.get_weights()]
+    theirs = {name: one.numpy().tobytes() for name, one in module.state_dict().items()}
+    modes = [one.training for one in module.modules()]
+    stream = torch.get_rng_state()
+    converter.draft(model, module)
+    assert [np.asarray(one).tobytes() for one in model.get_weights()] == ours
+    assert {name: one.numpy().tobytes() for name, one in module.state_dict().items()} == theirs
+    assert [one.training for one in module.modules()] == modes
+    assert torch.equal(torch.get_rng_state(), stream)
