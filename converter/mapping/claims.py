@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from converter.mapping.rules import Kind, Pairing
-from converter.mapping.slots import COMPUTED
 from converter.tensors.manifest import Family, Manifest
 from converter.tensors.spec import LayerSpec
 
@@ -19,9 +18,6 @@ Claims = tuple[tuple[str | None, ...], ...]
 # Planning asks for each slot of each pairing in turn; the index of a manifest is made once.
 _CACHE_SIZE = 4
 _indexes: list[tuple[Manifest, dict[str, LayerSpec]]] = []
-
-# Operations for which one side may lack the tensor while the other has it.
-_MAY_LACK = COMPUTED | {"constant", "derived"}
 
 
 def claimed(
@@ -146,11 +142,7 @@ def _placed(
     owned = list(layer.tensors)
     if all(slot.isdecimal() for slot in owned):
         owned.sort(key=int)
-    needed = [
-        (index, part)
-        for index, part in every
-        if not kind.slots[index].optional and kind.slots[index].operation not in _MAY_LACK
-    ]
+    needed = [(index, part) for index, part in every if not kind.slots[index].may_lack]
     readings = [slots for slots in (every, needed) if len(slots) == len(owned)]
     if not readings:
         return None

@@ -188,7 +188,8 @@ def _slot(row: list[str], problems: list[str]) -> Slot | None:
     sides = tuple(keras.removesuffix("?").split()), tuple(torch.split())
     verb, value = _operation(operation, row, problems)
     if not any(sides) or (not all(sides) and verb not in _ONE_SIDED):
-        problems.append(f"slot {row}: one side is empty, and the operation is not 'derived'")
+        makers = ", ".join(f"'{one}'" for one in sorted(_ONE_SIDED))
+        problems.append(f"slot {row}: one side is empty, and the operation is none of {makers}")
     if verb in COMPUTED and (all(sides) or len(sides[0]) + len(sides[1]) != 1):
         problems.append(f"slot {row}: '{verb}' makes one tensor of one side")
     if not all(sides) and not why:

@@ -106,7 +106,7 @@ PROBLEMS = [
     "kinds.wrong: slot ['kernel', 'weight', '', 'offset one']: 'offset' needs a number, not 'one'",
     "kinds.wrong: slot ['a b', 'c']: needs a pattern or an operation to join tensors",
     "kinds.wrong: slot ['', 'count', '', 'constant 1', 'why']: one side is empty, and the "
-    "operation is not 'derived'",
+    "operation is none of 'count', 'derived', 'frequencies'",
     "kinds.wrong: slot ['alone', '', '', 'derived 0']: a tensor of one side needs the reason why",
     "kinds.wrong: slot ['x', 'y', '', 'multiply 2']: no operation 'multiply'; known are sum, "
     "difference, constant, derived, offset, scale, rows, shared_row, stack, join_rows, copies, "
